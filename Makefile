@@ -1,0 +1,53 @@
+# `make mix` and `make test` are the whole set-up: each makes .venv and installs what it needs.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+
+.PHONY: mix test test-real test-slow check lint types format docs bench clean
+
+mix: $(VENV)/.base
+	$(BIN)/curate build-mix --out mix
+
+test: $(VENV)/.test
+	$(BIN)/pytest -n 2
+
+test-real: $(VENV)/.test
+	$(BIN)/pytest -n 2 -m real
+
+test-slow: $(VENV)/.test
+	$(BIN)/pytest -m slow
+
+check: lint types
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.test
+	$(BIN)/mypy -p caravan
+	$(BIN)/mypy tests benchmarks
+
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.test
+	$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/build_mix.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@ $(VENV)/.base
+
+clean:
+	rm -rf $(VENV) mix build src/*.egg-info
