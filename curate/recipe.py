@@ -14,10 +14,18 @@ keep = ["*"]
 near = 0.8
 """
 
+import tomllib
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
+import caravan.mixtures
+from caravan.errors import UserError, did_you_mean
+
+# The filters that run unless a recipe says otherwise. The first reason in this order is a row's reason.
+FILTERS = ("contamination", "language", "quality", "length", "duplicates")
+RECIPES = Path(caravan.mixtures.__file__).parent / "recipes"
 Unit = Literal["examples", "tokens", "supervised_tokens"]
 
 
@@ -36,7 +44,7 @@ class File(_Strict):
 class Source(_Strict):
     """A name in the mixture, fed by one or more files, each read by a converter."""
 
-    paths: list[str | File] = Field(min_length=1)
+    paths: list[str | File] = []
     converter: str | None = None
     options: dict[str, JsonValue] = {}
     columns: dict[str, str] = {}
@@ -78,10 +86,71 @@ class Recipe(_Strict):
     tokenizer: str = "cl100k_base"
     keep: list[Literal["priority", "quality", "length"]] = ["quality", "length"]
     priority: list[str] = []
+    use: list[str] = list(FILTERS)
     filters: dict[str, dict[str, JsonValue]] = {}
-    order: list[str] = []
 
     @field_validator("strategy", mode="before")
     @classmethod
     def _by_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+
+def load(name: str) -> Recipe:
+    """A recipe from a TOML file, or one of the shipped ones by its name; `UserError` says which key is wrong."""
+    path = Path(name)
+    if not (path.suffix == ".toml" or path.exists()):
+        path = RECIPES / f"{name}.toml"
+        if not path.exists():
+            raise UserError(f"no recipe {name!r}", fix=did_you_mean(name, shipped()) + ", or name a .toml file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=name, fix="name a recipe file") from None
+    except UnicodeDecodeError:
+        raise UserError("is not UTF-8 text", where=name, fix="name a TOML file") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"is not TOML: {error}", where=name, fix="correct that line") from None
+    recipe = validated(table, name)
+    if path.parent == RECIPES:
+        return recipe
+    return _relative_to(path.parent, recipe)
+
+
+def shipped() -> list[str]:
+    """The names of the recipes that come with the package."""
+    return sorted(p.stem for p in RECIPES.glob("*.toml"))
+
+
+def validated(table: dict[str, Any], where: str) -> Recipe:
+    """A recipe from a table; `UserError` names the first wrong key, with the nearest known one."""
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = [str(part) for part in first["loc"] if not isinstance(part, int)]
+        if first["type"] == "extra_forbidden":
+            model: type[BaseModel] = Source if len(at) == 3 and at[0] == "sources" else Recipe
+            fix = did_you_mean(at[-1], model.model_fields)
+            raise UserError(f"unknown key {'.'.join(at)!r}", where=where, fix=fix) from None
+        raise UserError(f"{'.'.join(at)}: {first['msg']}", where=where, fix="correct this key") from None
+
+
+def _relative_to(folder: Path, recipe: Recipe) -> Recipe:
+    """Paths in a recipe file are relative to that file."""
+
+    def at(path: str) -> str:
+        return path if path.startswith(("hub:", "/", "~")) or folder == Path() else (folder / path).as_posix()
+
+    sources = {
+        name: source.model_copy(
+            update={
+                "paths": [
+                    at(p) if isinstance(p, str) else p.model_copy(update={"path": at(p.path)}) for p in source.paths
+                ]
+            }
+        )
+        for name, source in recipe.sources.items()
+    }
+    return recipe.model_copy(update={"sources": sources})

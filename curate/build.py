@@ -1,0 +1,299 @@
+"""The main job: raw instruction sets in, one measured, decided and weighted mixture out.
+
+The order of the work: `sources` (which files, which converters) -> `gather` (convert, measure) -> `decide` -> `mix`
+-> the files written here. `mixtures` lies below `curate` though data reaches it later: imports point down, data
+walks along this list.
+"""
+
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+import caravan
+from caravan.converters.schema import content_hash
+from caravan.curate import hub, report, sources, tokens
+from caravan.curate.decide import decide, link
+from caravan.curate.engine import StartMethod
+from caravan.curate.filters import contamination
+from caravan.curate.gather import Gathered, gather
+from caravan.curate.ledger import TOKENS, check_books, dropped, ledger, mixture
+from caravan.curate.links import greedy
+from caravan.curate.measure import ActiveFilter, active_filters
+from caravan.curate.mix import Drawn, mix, shares_given
+from caravan.curate.recipe import Recipe, Source
+from caravan.curate.shards import ROW_GROUP
+from caravan.errors import UserError
+from caravan.mixtures import allocate, card, handover, manifest, strategy
+from caravan.mixtures.manifest import Amount, BenchmarkRecord, FileRead, FilterRecord, Manifest, SourceRecord
+from caravan.terminal import Progress
+
+if TYPE_CHECKING:
+    import datasets
+
+MIX, LEDGER, DROPPED = "mix.parquet", "ledger.parquet", "dropped.parquet"
+CONTAMINATION, QUARANTINE, REPORT, VALIDATION = (
+    "contamination.parquet",
+    "quarantine.jsonl",
+    "report.html",
+    "validation.parquet",
+)
+
+CARDS = ("card.md", "README.md")  # the hub and `load_dataset` look for README.md
+ALIKE = 0.5  # rows at least this similar never stand on both sides of a validation split (if links reach so low)
+
+
+@dataclass(frozen=True)
+class MixResult:
+    """What `build_mix` made: the manifest, and the rows of `mix.parquet` as a frame. `folder` is None on a dry run."""
+
+    manifest: Manifest
+    mix: pl.DataFrame
+    ledger: pl.DataFrame
+    folder: Path | None
+
+    def to_datasets(self) -> "datasets.Dataset":
+        """The mixture as a Hugging Face data set."""
+        import datasets
+
+        return datasets.Dataset(self.mix.to_arrow())
+
+
+def build_mix(
+    recipe: Recipe,
+    *,
+    out: str | Path | None = "mix",
+    frames: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    start_method: StartMethod | None = None,
+    progress: Progress | None = None,
+) -> MixResult:
+    """Build the mixture that a recipe describes and write it into the folder `out` (None: a dry run).
+
+    `frames` are further sources from memory by name: polars frames, Arrow tables or `datasets.Dataset`s of raw rows.
+    A recipe without any files uses the embedded samples. Raises `UserError` for what a person can mend.
+    """
+    progress = progress or Progress(quiet=True)
+    filters = active_filters(recipe)
+    given = {name: hub.frame_input(name, frame) for name, frame in (frames or {}).items()}
+    embedded = not given and not any(source.paths for source in recipe.sources.values())
+    if embedded:
+        recipe, given = sources.with_samples(recipe)
+    elif given:
+        missing = {name: Source() for name in given if name not in recipe.sources}
+        recipe = recipe.model_copy(update={"sources": recipe.sources | missing})
+    tasks, _ = sources.tasks(recipe, given)
+    gathered = gather(tasks, filters, workers=workers, start_method=start_method, progress=progress)
+    rows = gathered.rows
+    progress.say(f"decide: {rows.height:,} examples")
+    links = link(rows, filters)
+    verdicts = decide(rows, filters, links, recipe.keep, recipe.priority)
+    drawn = mix(rows, verdicts["reason"].is_null(), _groups(rows, links, recipe), recipe)
+    books = ledger(gathered, verdicts, drawn)
+    rows_mixed = mixture(rows, drawn.rows, drawn.copies)
+    leaks, benchmarks = _leaks(gathered)
+    record = _manifest(recipe, gathered, drawn, books, rows_mixed, benchmarks, embedded)
+    check_books(record, books)
+    if out is None:
+        return MixResult(record, rows_mixed, books, None)
+    folder = Path(out)
+    progress.say(f"write: {rows_mixed.height:,} rows to {folder}")
+    _write(folder, record, rows_mixed, books, leaks, gathered, verdicts, drawn)
+    return MixResult(record, rows_mixed, books, folder)
+
+
+def _groups(rows: pl.DataFrame, links: list[Any], recipe: Recipe) -> np.ndarray:
+    """A label for each row, the same for rows that are alike enough to give a validation row away."""
+    labels = np.arange(rows.height, dtype=np.int64)
+    if not recipe.validation.share or not links:
+        return labels
+    found = greedy(rows.height, [one for _, one in links], [max(one.floor, ALIKE) for _, one in links], labels)
+    return np.where(found.partner >= 0, found.partner, labels)
+
+
+def _leaks(gathered: Gathered) -> tuple[pl.DataFrame, list[BenchmarkRecord]]:
+    """The rows of contamination.parquet (all examples over the general limit), and the benchmarks' side."""
+    for active in gathered.filters:
+        if active.name == "contamination":
+            lines = contamination.table(gathered.rows, active.limits)
+            return lines, contamination.records(lines, active.settings)
+    return pl.DataFrame(), []
+
+
+def _manifest(
+    recipe: Recipe,
+    gathered: Gathered,
+    drawn: Drawn,
+    books: pl.DataFrame,
+    rows_mixed: pl.DataFrame,
+    benchmarks: list[BenchmarkRecord],
+    embedded: bool,
+) -> Manifest:
+    given = {name: _amount(part) for (name,), part in rows_mixed.group_by("source", maintain_order=True)}
+    whole = shares_given({f.name: getattr(given.get(f.name, Amount()), recipe.unit) for f in drawn.figures})
+    records = [
+        _source_record(f.name, gathered, books, drawn, given.get(f.name, Amount()), whole[f.name])
+        for f in drawn.figures
+    ]
+    validation = gathered.rows[drawn.validation]
+    said = strategy.notes(drawn.figures, drawn.shares) + allocate.notes(drawn.allocation, recipe.unit)
+    tokenizer = next((f.settings.tokenizer for f in gathered.filters if f.name == "length"), None)
+    return Manifest(
+        caravan=caravan.__version__,
+        content_hash=_content_hash(rows_mixed),
+        recipe=_recipe_without_paths(recipe),
+        seed=recipe.seed,
+        unit=recipe.unit,
+        token_counter=_token_counter(tokenizer),
+        requested=drawn.total,
+        given=_amount(rows_mixed),
+        validation=_amount(validation),
+        embedded_samples=embedded,
+        sources=records,
+        filters=[_filter_record(f) for f in gathered.filters],
+        benchmarks=benchmarks,
+        strategy={"name": recipe.strategy.name, "options": recipe.strategy.options},
+        libraries={name: library_version(name) for name in ("polars", "pyarrow", "numpy", "pydantic", "tiktoken")},
+        notes=said,
+    )
+
+
+def _token_counter(tokenizer: str | None) -> str:
+    return "" if tokenizer is None else tokenizer if tokens.kind(tokenizer) == "exact" else "estimate"
+
+
+def _source_record(
+    name: str, gathered: Gathered, books: pl.DataFrame, drawn: Drawn, given: Amount, share_given: float
+) -> SourceRecord:
+    own = books.filter((pl.col("source") == name) & pl.col("id").is_not_null())
+    fates = Counter(own["fate"].to_list())
+    files = [made for made in gathered.files if made.task.source == name]
+    figures = next(f for f in drawn.figures if f.name == name)
+    return SourceRecord(
+        name=name,
+        licence=", ".join(sorted(set(gathered.rows.filter(pl.col("source") == name)["licence"].unique()) - {""})),
+        files=[
+            FileRead(
+                file=made.task.input.name,
+                sha256=made.sha256,
+                bytes=made.bytes,
+                converter=made.task.converter,
+                converter_version=made.version,
+                options=json.loads(made.task.options),
+                rows=made.rows,
+                cited=made.cited,
+                rejected=made.rejected,
+                quarantined=made.quarantined,
+                examples=made.examples,
+                codes=made.codes,
+                text_changes=made.text_changes,
+            )
+            for made in sorted(files, key=lambda made: made.task.input.name)
+        ],
+        examples=own.height,
+        dropped=dict(sorted(Counter(own["reason"].drop_nulls().to_list()).items())),
+        drawn=fates["drawn"],
+        validation=fates["validation"],
+        not_drawn=fates["not_drawn"],
+        quality=figures.quality,
+        share_requested=drawn.shares.get(name, 0.0),
+        share_given=share_given,
+        requested=drawn.allocation.requested.get(name, 0),
+        given=given,
+        max_copies=int(own["copies"].max() or 0) if own.height else 0,  # type: ignore[arg-type]
+    )
+
+
+def _amount(rows: pl.DataFrame) -> Amount:
+    tokens_, supervised = (int(rows[name].sum()) if name in rows.columns else 0 for name in TOKENS)
+    return Amount(examples=rows.height, tokens=tokens_, supervised_tokens=supervised)
+
+
+def _filter_record(active: ActiveFilter) -> FilterRecord:
+    return FilterRecord(
+        name=active.name,
+        version=active.module.VERSION,
+        settings=active.settings.model_dump(mode="json"),
+        limits=active.limits.model_dump(mode="json"),
+        overrides={name: limits.model_dump(mode="json") for name, limits in sorted(active.overrides.items())},
+        fingerprint=active.fingerprint(),
+    )
+
+
+def _recipe_without_paths(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as resolved, without where the files lay: those are named, with hashes, under `sources`."""
+    table = recipe.model_dump(mode="json", exclude_defaults=True)
+    for source in table.get("sources", {}).values():
+        source.pop("paths", None)
+    return table
+
+
+def _content_hash(mixture: pl.DataFrame) -> str:
+    """SHA-256 over the mixture's logical rows in order: source, messages and copy; no paths, no times."""
+    digest = sha256()
+    for source, messages, repeat in mixture.select("source", "messages", "repeat").iter_rows():
+        digest.update(f"{content_hash(source, messages)} {repeat}\n".encode())
+    return digest.hexdigest()
+
+
+def _write(
+    folder: Path,
+    record: Manifest,
+    rows_mixed: pl.DataFrame,
+    books: pl.DataFrame,
+    leaks: pl.DataFrame,
+    gathered: Gathered,
+    verdicts: pl.DataFrame,
+    drawn: Drawn,
+) -> None:
+    """Write all files into a folder beside, then move them in, the manifest last: a killed build leaves the old one."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError("is not a folder", where=str(folder), fix="name another with --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        _write_parquet(rows_mixed, aside / MIX)
+        _write_parquet(books, aside / LEDGER)
+        if leaks.width:
+            _write_parquet(leaks, aside / CONTAMINATION)
+        _write_parquet(dropped(gathered, verdicts), aside / DROPPED)
+        if len(drawn.validation):
+            ones = np.ones(len(drawn.validation), dtype=np.int64)
+            _write_parquet(mixture(gathered.rows, drawn.validation, ones), aside / VALIDATION)
+        with (aside / QUARANTINE).open("w", encoding="utf-8") as file:
+            for row in gathered.refused().filter(pl.col("fate") == "quarantined").iter_rows(named=True):
+                line = {"file": row["file"], "row": row["row"], "why": row["detail"], "raw": row["raw"]}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        languages = rows_mixed["language"].value_counts().rows() if "language" in rows_mixed.columns else []
+        text = card.card(record, dict(languages))
+        for name in CARDS:
+            (aside / name).write_text(text, encoding="utf-8")
+        handover.write(aside, record)
+        manifest.write(record, aside)
+        (aside / REPORT).write_text(report.report(aside), encoding="utf-8")
+        made = {path.name for path in aside.iterdir()}
+        for path in sorted(aside.iterdir(), key=lambda p: (p.name == manifest.FILE, p.name)):
+            target = folder / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
+        for name in (VALIDATION, CONTAMINATION):
+            if name not in made:
+                (folder / name).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)

@@ -1,0 +1,79 @@
+"""`curate contamination-check`: which benchmark items leaked into a data set, and through which rows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from caravan.curate import benchmarks as choices
+from caravan.curate.engine import StartMethod
+from caravan.curate.filters import contamination
+from caravan.curate.shards import write_table
+from caravan.curate.single import gather_data
+from caravan.mixtures.manifest import BenchmarkRecord
+from caravan.terminal import Progress
+
+TABLE = "contamination.parquet"
+
+
+@dataclass(frozen=True)
+class Check:
+    """Per benchmark, how many items and rows were hit; `matches` are the lines of contamination.parquet."""
+
+    records: list[BenchmarkRecord]
+    groups: pl.DataFrame
+    matches: pl.DataFrame
+    rows: int
+    max_leaked: float
+    embedded: bool
+
+    @property
+    def worst(self) -> float:
+        """The largest share of items hit in any one benchmark; items too short to check are in the denominator."""
+        return max((r.hit / r.items for r in self.records if r.items), default=0.0)
+
+    @property
+    def leaked(self) -> bool:
+        """Whether some benchmark is over the limit."""
+        return self.worst > self.max_leaked
+
+
+def contamination_check(
+    data: Any,
+    benchmarks: str = "",
+    *,
+    out: str | Path | None = None,
+    max_leaked: float = 0.01,
+    converter: str | None = None,
+    columns: dict[str, str] | None = None,
+    workers: int = 1,
+    start_method: StartMethod | None = None,
+    progress: Progress | None = None,
+) -> Check:
+    """Compare a data set (a path, or a frame of raw rows) with benchmark items; `benchmarks` as `--benchmarks`.
+
+    With `out` the matches are written there as contamination.parquet. Items too short to check count as not hit, in
+    the denominator. `UserError` when the data or a benchmark cannot be read.
+    """
+    progress = progress or Progress(quiet=True)
+    for note in choices.notes(benchmarks):
+        progress.say(note)
+    gathered, _ = gather_data(
+        data,
+        {"contamination": {"benchmarks": benchmarks}},
+        converter=converter,
+        columns=columns,
+        workers=workers,
+        start_method=start_method,
+        progress=progress,
+    )
+    (active,) = gathered.filters
+    matches = contamination.table(gathered.rows, active.limits)
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        write_table(matches.to_arrow(compat_level=pl.CompatLevel.oldest()), Path(out) / TABLE)
+    records = contamination.records(matches, active.settings)
+    groups = contamination.groups(matches, active.settings)
+    embedded = any(record.embedded for record in records)
+    return Check(records, groups, matches, gathered.rows.height, max_leaked, embedded)

@@ -1,0 +1,94 @@
+"""The one place that decides: measures, links and limits in; for each row a verdict with its evidence out.
+
+Row filters are expressions over measures. Then, among the rows that nothing else drops, one greedy pass in keep
+order decides which row of each group of look-alikes stays: no text is lost because its only kept copy was bad in
+another way. Nothing here reads a text (but for the texts of rows that may be alike), so other limits take seconds.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from caravan.curate.filter import LinkingFilter
+from caravan.curate.links import Links, greedy
+from caravan.curate.measure import ActiveFilter
+
+# What `decide` adds. `reasons` holds all that hold, in the recipe's order; `reason` is the first, null: the row stays.
+VERDICT_COLUMNS = ("reason", "reasons", "duplicate_of", "duplicate_key", "similarity")
+
+
+def link(rows: pl.DataFrame, filters: Sequence[ActiveFilter]) -> list[tuple[ActiveFilter, Links]]:
+    """The links of all filters that compare rows."""
+    return [(f, one) for f in filters if isinstance(f.module, LinkingFilter) for one in f.module.link(rows, f.settings)]
+
+
+def decide(
+    rows: pl.DataFrame,
+    filters: Sequence[ActiveFilter],
+    links: Sequence[tuple[ActiveFilter, Links]],
+    keep: Sequence[str],
+    priority: Sequence[str] = (),
+) -> pl.DataFrame:
+    """A frame of VERDICT_COLUMNS, one row for each of `rows` (Example columns and measures).
+
+    `keep` names what makes the better row of a group, most important first (see `keep_order`).
+    """
+    # A column of verdicts a filter: named so that no measure has the name, and as long as `rows` even for a literal.
+    names = [f"verdict of {f.name}" for f in filters]
+    verdicts = rows.with_columns(_verdict(f).alias(name) for f, name in zip(filters, names, strict=True)).select(names)
+    order = keep_order(rows, keep, priority)
+    if names:
+        alive = verdicts.select(pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()
+        order = order[alive[order]]
+    asked = [(f, one, limit) for f, one in links if (limit := f.module.limit(one, f.limits)) is not None]
+    found = greedy(rows.height, [one for _, one, _ in asked], [limit for _, _, limit in asked], order)
+    repeats = found.partner >= 0
+    which = np.where(repeats, found.link, -1)
+    linked = [
+        pl.coalesce(name, _by_link(which, [one.reason if of is f else None for of, one, _ in asked])).alias(name)
+        for f, name in zip(filters, names, strict=True)
+    ]
+    partner = pl.Series(np.where(repeats, found.partner, 0))
+    return (
+        rows.select("id")
+        .hstack(verdicts.with_columns(linked))
+        .select(
+            pl.coalesce(*names, pl.lit(None, pl.String)).alias("reason"),
+            pl.concat_list(*names, pl.lit(None, pl.String)).list.drop_nulls().alias("reasons"),
+            pl.when(pl.Series(repeats)).then(pl.col("id").gather(partner)).alias("duplicate_of"),
+            _by_link(which, [one.key for _, one, _ in asked]).alias("duplicate_key"),
+            pl.when(pl.Series(repeats)).then(pl.Series(found.similarity)).alias("similarity"),
+        )
+        .select(VERDICT_COLUMNS)
+    )
+
+
+def keep_order(rows: pl.DataFrame, keep: Sequence[str], priority: Sequence[str] = ()) -> npt.NDArray[np.int64]:
+    """Row numbers, the row to keep first: by source priority, quality, length (characters); ties by id."""
+    by: list[pl.Expr] = []
+    for name in keep:
+        if name == "priority":
+            place = pl.col("source").replace_strict(
+                list(priority), list(range(len(priority))), default=len(priority), return_dtype=pl.Int64
+            )
+            by.append(place)
+        elif name == "quality" and "quality" in rows.columns:
+            by.append(-pl.col("quality").fill_null(0))
+        elif name == "length":
+            characters = pl.col("messages").list.eval(pl.element().struct.field("content").str.len_chars()).list.sum()
+            by.append(-characters.cast(pl.Int64))
+    return rows.select(pl.arg_sort_by([*by, "id"])).to_series().to_numpy()
+
+
+def _verdict(active: ActiveFilter) -> pl.Expr:
+    expression = active.module.verdict(active.limits)
+    for source, limits in sorted(active.overrides.items()):
+        expression = pl.when(pl.col("source") == source).then(active.module.verdict(limits)).otherwise(expression)
+    return pl.Expr.cast(expression, pl.String)
+
+
+def _by_link(which: npt.NDArray[np.int64], values: Sequence[str | None]) -> pl.Expr:
+    """For each row the value of its link; null for -1."""
+    return pl.lit(pl.Series([*values, None], dtype=pl.String).gather(pl.Series(which % (len(values) + 1))))

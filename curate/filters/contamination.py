@@ -1,0 +1,256 @@
+"""Contamination: which benchmark items a row shares text with, how much of each, and where, on both sides.
+
+Every message of a row is looked at, whoever speaks. An item's question is enough: answers are not looked at, and a
+passage that a question refers to is no item. How items are found and what counts as template: `curate/overlap.py`.
+
+    coverage_item    weighted share of the item's words that the row holds; what the limit is about
+    coverage_row     share of the row's words that are the item's
+    kind             verbatim (coverage of 0.95 and more) or edited
+
+An item of fewer words than `width` must stand in the row as a sentence of its own: "Is tap water safe to drink?" is
+not in "Is tap water safe to drink in Japan?". Of the items of one row the 50 with the largest coverage are kept.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from pydantic import Field, JsonValue
+
+from caravan.curate import filter as contract
+from caravan.curate.benchmarks import fingerprint as benchmark_fingerprint
+from caravan.curate.benchmarks import load_items
+from caravan.curate.words import ALGORITHM, Words, word_spans, words
+from caravan.mixtures.manifest import BenchmarkRecord
+
+VERSION = 1
+REASONS = ("contaminated",)
+
+_SPAN = {"start": pl.Int64(), "end": pl.Int64()}
+_MATCH = pl.Struct(
+    {
+        "benchmark": pl.String(),
+        "item": pl.String(),
+        "kind": pl.String(),
+        "coverage_item": pl.Float64(),
+        "coverage_row": pl.Float64(),
+        "row_spans": pl.List(pl.Struct({"message": pl.Int64(), **_SPAN})),
+        "item_spans": pl.List(pl.Struct(_SPAN)),
+    }
+)
+COLUMNS: dict[str, pl.DataType] = {"contamination": pl.List(_MATCH), "contamination_max": pl.Float64()}
+
+VERBATIM = 0.95
+MOST = 50  # matches of one row
+
+
+class Settings(contract.Settings):
+    """What to compare with (see `curate/benchmarks.py`), words an n-gram, and the least coverage that is stored."""
+
+    benchmarks: str = ""
+    width: int = Field(default=8, ge=4, le=32)
+    floor: float = Field(default=0.3, gt=0, le=1)
+
+
+class Limits(contract.Limits):
+    """A row is dropped when it holds this share of some item's weighted words."""
+
+    coverage: float = Field(default=0.5, gt=0, le=1)
+
+
+def fingerprint(settings: Settings) -> dict[str, JsonValue]:
+    """Hashes of all items, and how words are cut and hashed."""
+    return {"words": ALGORITHM, "benchmarks": dict(benchmark_fingerprint(settings.benchmarks))}
+
+
+def verdict(limits: Limits) -> pl.Expr:
+    """`contaminated` where some item is covered to the limit."""
+    return pl.when(pl.col("contamination_max") >= limits.coverage).then(pl.lit("contaminated"))
+
+
+def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """The items that each row shares text with, by benchmark and item in their published order."""
+    from caravan.curate.overlap import index_of, scan  # compiled code: not before it is needed
+
+    messages = batch["messages"]
+    sizes = messages.list.len().fill_null(0).to_numpy().astype(np.int64)
+    texts = messages.filter(messages.list.len() > 0).explode().struct.field("content")
+    row = np.repeat(np.arange(batch.height), sizes)
+    read = words(texts)
+    index = index_of(settings.benchmarks, settings.width)
+    matches = scan(read, row, index, settings.floor)
+    total = np.bincount(row, np.diff(read.offsets), minlength=batch.height)
+    names = _names(settings.benchmarks)
+    first = np.cumsum(sizes) - sizes
+    held: dict[int, list[dict[str, Any]]] = {}
+    for m, r in enumerate(matches.row.tolist()):
+        entry, hits = int(matches.entry[m]), slice(matches.begin[m], matches.end[m])
+        length = int(np.diff(index.words.offsets[entry : entry + 2])[0])
+        runs = list(_runs(matches.place[hits], matches.width[hits], read, texts))
+        if length < settings.width and not any(_alone(texts[run.text], run.start, run.end) for run in runs):
+            continue
+        benchmark, item = names[index.item[entry]]
+        coverage = float(matches.coverage[m])
+        held.setdefault(r, []).append(
+            {
+                "benchmark": benchmark,
+                "item": item,
+                "kind": "verbatim" if coverage >= VERBATIM else "edited",
+                "coverage_item": coverage,
+                "coverage_row": float(matches.covered[m] / total[r]),
+                "row_spans": [
+                    {"message": run.text - int(first[r]), "start": run.start, "end": run.end} for run in runs
+                ],
+                "item_spans": _item_spans(index.texts[entry], matches.word[hits], matches.width[hits]),
+            }
+        )
+    return _columns({r: _best(found) for r, found in held.items()}, batch.height)
+
+
+def _columns(held: dict[int, list[dict[str, Any]]], rows: int) -> pl.DataFrame:
+    """`held` is in the order of the rows. Most rows hold nothing, and cost nothing."""
+    sizes, largest = np.zeros(rows, dtype=np.int64), np.zeros(rows)
+    for r, found in held.items():
+        sizes[r], largest[r] = len(found), max(m["coverage_item"] for m in found)
+    flat = pl.Series([m for found in held.values() for m in found], dtype=_MATCH)
+    lists = pa.LargeListArray.from_arrays(np.append(0, np.cumsum(sizes)), flat.to_arrow())
+    return pl.DataFrame({"contamination": pl.Series(lists), "contamination_max": largest}).cast(COLUMNS)  # type: ignore[arg-type]
+
+
+def _best(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most `MOST` matches, those with the largest coverage, in the order given."""
+    if len(found) <= MOST:
+        return found
+    ranked = sorted(range(len(found)), key=lambda n: (-found[n]["coverage_item"], n))
+    return [found[n] for n in sorted(ranked[:MOST])]
+
+
+class _Run(NamedTuple):
+    """Characters `start` to `end` of text `text` are an item's."""
+
+    text: int
+    start: int
+    end: int
+
+
+def _runs(place: Any, width: Any, read: Words, texts: pl.Series) -> Iterator[_Run]:
+    """Hits, sorted by place, joined where they touch; in characters."""
+    spans: list[tuple[int, int]] = []
+    text_of = np.searchsorted(read.offsets, place, side="right") - 1
+    text, begin, end = -1, 0, 0
+    for t, p, w in zip(text_of.tolist(), place.tolist(), width.tolist(), strict=True):
+        p -= int(read.offsets[t])
+        if t == text and p <= end:
+            end = max(end, p + w)
+            continue
+        if text >= 0:
+            yield _Run(text, spans[begin][0], spans[end - 1][1])
+        if t != text:
+            spans = word_spans(texts[t])
+        text, begin, end = t, p, p + w
+    if text >= 0:
+        yield _Run(text, spans[begin][0], spans[end - 1][1])
+
+
+def _item_spans(text: str, word: Any, width: Any) -> list[dict[str, int]]:
+    """The found parts of an item's text: its question, in some short ones followed by the lettered options."""
+    spans = word_spans(text)
+    taken = np.zeros(len(spans) + 1, dtype=np.int8)
+    for w, n in zip(word.tolist(), width.tolist(), strict=True):
+        taken[w : w + n] = 1
+    edges = np.flatnonzero(np.diff(taken, prepend=0))
+    return [
+        {"start": spans[b][0], "end": spans[e - 1][1]}
+        for b, e in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    ]
+
+
+_BESIDE = " \t\"'`´‘’‚“”„«»()[]<>*_#-–—¿¡「」『』"
+_ENDS = "\n\r.?!:;|…。．？！：；؟۔।॥"
+
+
+def _alone(text: str, start: int, end: int) -> bool:
+    """Whether this part is a sentence, a line or a whole text of its own; brackets, quotes and marks may enclose it."""
+    before, after = text[:start].rstrip(_BESIDE), text[end:].lstrip(_BESIDE)
+    return before[-1:] in ("", *_ENDS) and after[:1] in ("", *_ENDS)
+
+
+@lru_cache(maxsize=4)
+def _names(choice: str) -> list[tuple[str, str]]:
+    """Benchmark and id of each item, numbered over all benchmarks."""
+    return [(loaded.name, item.id) for loaded in load_items(choice) for item in loaded.items]
+
+
+def table(rows: pl.DataFrame, limits: Limits) -> pl.DataFrame:
+    """The lines of contamination.parquet: each row and item over the limit, in the order of the rows.
+
+    `rows` has `provenance` and this filter's measures. A row is named by its own id, else by FILE:ROW.
+    """
+    file, row, own_id = (pl.col("provenance").struct.field(name) for name in ("file", "row", "own_id"))
+    return (
+        rows.lazy()
+        .select(
+            pl.coalesce(own_id, pl.format("{}:{}", file, row)).alias("row_id"),
+            file.alias("file"),
+            row.alias("row"),
+            "contamination",
+        )
+        .filter(pl.col("contamination").list.len() > 0)
+        .explode("contamination")
+        .unnest("contamination")
+        .filter(pl.col("coverage_item") >= limits.coverage)
+        .collect()
+    )
+
+
+def groups(lines: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """For each benchmark and group (subject, task, language): items, how many of them are too short to check, how
+    many were hit, and by how many rows. `lines` are `table`'s; items too short stay in the denominator.
+    """
+    per_item = _items(settings)
+    hit = lines.select("benchmark", "item", "file", "row").join(per_item, on=["benchmark", "item"])
+    return (
+        per_item.group_by("benchmark", "group", maintain_order=True)
+        .agg(items=pl.len(), too_short=pl.col("too_short").sum())
+        .join(
+            hit.group_by("benchmark", "group").agg(
+                hit=pl.col("item").n_unique(), rows_hit=pl.struct("file", "row").n_unique()
+            ),
+            on=["benchmark", "group"],
+            how="left",
+            maintain_order="left",
+        )
+        .with_columns(pl.col("hit", "rows_hit").fill_null(0))
+        .cast({"items": pl.Int64, "too_short": pl.Int64, "hit": pl.Int64, "rows_hit": pl.Int64})
+    )
+
+
+def records(lines: pl.DataFrame, settings: Settings) -> list[BenchmarkRecord]:
+    """The same for each benchmark as a whole, as the manifest holds it."""
+    summed = groups(lines, settings).group_by("benchmark").agg(pl.col("items", "too_short", "hit").sum())
+    sums = {row["benchmark"]: row for row in summed.to_dicts()}
+    rows = dict(lines.group_by("benchmark").agg(pl.struct("file", "row").n_unique()).iter_rows())
+    return [
+        BenchmarkRecord(
+            name=loaded.name,
+            items=sums[loaded.name]["items"],
+            too_short=sums[loaded.name]["too_short"],
+            hit=sums[loaded.name]["hit"],
+            rows_hit=rows.get(loaded.name, 0),
+            embedded=loaded.embedded,
+        )
+        for loaded in load_items(settings.benchmarks)
+    ]
+
+
+def _items(settings: Settings) -> pl.DataFrame:
+    """One line an item: `benchmark`, `item`, `group`, `too_short`."""
+    from caravan.curate.overlap import index_of
+
+    checked = index_of(settings.benchmarks, settings.width).checked
+    lines = [(b.name, i.id, i.group) for b in load_items(settings.benchmarks) for i in b.items]
+    frame = pl.DataFrame(lines, schema={"benchmark": pl.String, "item": pl.String, "group": pl.String}, orient="row")
+    return frame.with_columns(too_short=pl.Series(~checked))

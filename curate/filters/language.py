@@ -1,0 +1,261 @@
+"""Which language a row is in; a row whose language cannot be told is "und" and stays.
+
+What is read: of each message the text without code, formulas, markup and addresses, down to its letters, and of
+that the first `prefix` characters. The row as a whole decides: user and assistant turns together (system texts and
+tool results are left out: they are often shared, and often not in the language of the talk). The steps, in order:
+
+    "empty"      no letters                                                          -> und
+    "script"     at least 4 letters, more than half of them not Latin                -> the language of the script;
+                 where several share it, the detectors choose among them
+    "short"      fewer than `min_letters` letters, or than three words               -> und
+    "expected"   the first detector is reliably for an expected language             -> that language
+    "second"     the second is for an expected one at .5 or more                     -> that language
+    "both"       the first is reliably for another                                   -> that other language
+    "sure"       at least 2 x `min_letters`, and the second is for another at .6     -> that other language
+    "doubt"      none of these                                                       -> und
+    "side"       the row came out as another language, while its prompts alone or
+                 its answers alone are in an expected one: a translation, a lesson,
+                 a text to be worked on                                              -> the expected language
+
+So `expected` languages, English unless told otherwise, have the benefit of the doubt. It belongs to the measure, as
+`keep` belongs to the verdict: whoever keeps other languages names them in both. `language` is an ISO 639-1 code
+where the language has one, else ISO 639-3 ("ceb"); Bokmål is "no", Serbo-Croatian without a closer label "sr".
+"""
+
+from typing import Any, NamedTuple
+
+import polars as pl
+from pydantic import Field, JsonValue, field_validator
+
+import caravan.curate.filter as contract
+from caravan.curate.detectors import Pair, detectors, normal_code
+
+VERSION = 1
+COLUMNS: dict[str, pl.DataType] = {
+    "language": pl.String(),
+    "language_score": pl.Float64(),
+    "language_step": pl.String(),
+    "language_letters": pl.Int64(),
+    "language_turns": pl.List(pl.String()),
+}
+REASONS: tuple[str, ...] = ("language",)
+UNDETERMINED = "und"
+
+# Languages that own a script, or share it: the first is the likeliest. Checked in this order where two are as frequent.
+SCRIPTS = {
+    "Cyrillic": ("ru", "uk", "bg", "sr", "mk", "be", "kk", "ky", "mn", "tg", "tt", "ba", "cv", "ce", "os", "sah", "mhr",
+                 "mrj", "myv", "kv", "krc", "av", "lez", "xal", "tyv", "bxr", "rue", "uz", "az"),
+    "Arabic": ("ar", "fa", "ur", "ps", "sd", "ug", "ckb", "ku", "pa", "az", "mzn", "ks", "dv"),
+    "Devanagari": ("hi", "mr", "ne", "sa", "mai", "bh", "new", "gom", "dty", "raj"),
+    "Han": ("zh", "ja"), "Hiragana": ("ja",), "Katakana": ("ja",), "Hangul": ("ko",), "Bopomofo": ("zh",),
+    "Bengali": ("bn", "as", "bpy"), "Hebrew": ("he", "yi"), "Ethiopic": ("am", "ti"), "Tibetan": ("bo", "dz"),
+    "Greek": ("el",), "Thai": ("th",), "Georgian": ("ka", "xmf"), "Armenian": ("hy",), "Tamil": ("ta",),
+    "Telugu": ("te",), "Kannada": ("kn",), "Malayalam": ("ml",), "Gujarati": ("gu",), "Gurmukhi": ("pa",),
+    "Oriya": ("or",), "Sinhala": ("si",), "Lao": ("lo",), "Khmer": ("km",), "Myanmar": ("my",), "Thaana": ("dv",),
+}  # fmt: skip
+
+_READ = 8_000  # characters of a message, from its start; what lies behind does not count
+_TURNS = 8  # turns of each side that decide a row
+_FOREIGN_SHARE = 0.5
+_SCRIPT_LETTERS = 4
+_DENSE = 3  # a Chinese or Japanese character or a Korean syllable carries as much as about three Latin letters
+_WORDS = 3  # one or two words, however long, are a name or a term as often as a language
+_SURE = 0.6  # for the second detector alone
+_LIKELY = 0.5
+_KANA_SHARE = 0.05  # Japanese prose is a third to two thirds kana; Chinese quotes a word of it at most
+
+_CODE = "|".join(
+    (
+        r"```[\s\S]*?(?:```|\z)|~~~[\s\S]*?(?:~~~|\z)|`[^`\n]*`",  # fences (also one that never ends), inline code
+        r"\$\$[\s\S]*?\$\$|\\\[[\s\S]*?\\\]|\\\([\s\S]*?\\\)|\$[^$\n]*[\\^_={}][^$\n]*\$|\\[A-Za-z]+",  # TeX
+        r"(?:https?://|www\.)[^\s<>]+|[\w.+-]+@[\w-]+\.[\w.-]+",
+        r"</?[A-Za-z][^<>]{0,200}>|&[A-Za-z]+;",
+        # lines of code without a fence: they end in a mark that ends no sentence, or open with a keyword and a call
+        r"(?m:^.*[{}]\s*$|^.*[=(\[].*;\s*$)",
+        r"(?m:^\s*(?:def|class|import|from|return|print|elif|while|for|if|try|except|with|let|const|var)\b.*[:)\]]\s*$)",
+        r"(?m:^\s*[A-Za-z_][\w.\[\]]*(?:\s*[-+*/]?=|\().*[\])\d'\x22]\s*$)",
+        r"\b[A-Za-z0-9]*[0-9_][A-Za-z0-9_]*\b",  # identifiers, units, model names
+        r"\b\p{Greek}\b",  # a single Greek letter is a variable
+    )
+)
+_NO_LETTERS = r"[^\p{L}\p{M}'’\u200c]+"
+
+
+class Settings(contract.Settings):
+    """What the label depends on.
+
+    `expected`: languages that get the benefit of the doubt (see above). `prefix`: characters read of each message,
+    counted after code and signs have gone; detectors hardly gain from more. `min_letters`: fewer say nothing.
+    """
+
+    expected: tuple[str, ...] = ("en",)
+    prefix: int = Field(default=300, ge=40, le=8_000)
+    min_letters: int = Field(default=20, ge=1)
+
+    @field_validator("expected", mode="before")
+    @classmethod
+    def _codes(cls, value: Any) -> Any:
+        return _codes(value)
+
+
+class Limits(contract.Limits):
+    """`keep`: the languages that stay, ISO 639-1 codes, or "*" for all. "und" always stays."""
+
+    keep: tuple[str, ...] = ("en",)
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _codes(cls, value: Any) -> Any:
+        return _codes(value, "*")
+
+
+def fingerprint(settings: Settings) -> dict[str, JsonValue]:  # noqa: ARG001
+    """The detectors in use, with their versions."""
+    return {"detectors": {**detectors().versions}}
+
+
+def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """`COLUMNS` for each row; `language_turns` has one code a message, system texts and tool results too."""
+    turns = _turns(batch, settings.prefix)
+    labels = _Labels(settings, detectors())
+    turns = turns.with_columns(pl.Series("label", [d.label for d in labels.of(turns["text"])], dtype=pl.String))
+    talk = turns.filter(pl.col("role").is_in(["user", "assistant"]))
+    talk = talk.with_columns(nth=pl.int_range(pl.len()).over("row", "role")).filter(pl.col("nth") < _TURNS)
+    text = pl.col("text").filter(pl.col("text") != "")
+    rows = batch.select(pl.int_range(pl.len()).alias("row")).join(
+        talk.group_by("row", maintain_order=True).agg(
+            text=text.str.join(" "),
+            user=text.filter(pl.col("role") == "user").str.join(" "),
+            assistant=text.filter(pl.col("role") == "assistant").str.join(" "),
+        ),
+        on="row",
+        how="left",
+        maintain_order="left",
+    )
+    rows = rows.with_columns(pl.col("text", "user", "assistant").fill_null(""))
+    decided = labels.of(rows["text"])
+    strange = [i for i, d in enumerate(decided) if d.label != UNDETERMINED and d.label not in settings.expected]
+    for side in ("user", "assistant"):
+        for i, d in zip(strange, labels.of(rows[side].gather(strange)), strict=True):
+            if d.label in settings.expected and decided[i].step != "side":
+                decided[i] = d._replace(step="side", letters=decided[i].letters)
+    per_row = turns.group_by("row", maintain_order=True).agg("label")
+    lists = rows.join(per_row, on="row", how="left", maintain_order="left")["label"]
+    return pl.DataFrame(
+        {
+            "language": [d.label for d in decided],
+            "language_score": [d.score for d in decided],
+            "language_step": [d.step for d in decided],
+            "language_letters": [d.letters for d in decided],
+            "language_turns": lists.fill_null(pl.Series([[]], dtype=pl.List(pl.String))),
+        },
+        schema=COLUMNS,
+    )
+
+
+def verdict(limits: Limits) -> pl.Expr:
+    """`language` where the row's language is known and not among those to keep."""
+    label = pl.col("language")
+    kept = label.is_in([UNDETERMINED, *limits.keep]) | pl.lit("*" in limits.keep)
+    return pl.when(~kept).then(pl.lit("language"))
+
+
+def letters_only(texts: pl.Series, prefix: int) -> pl.Series:
+    """Each text without code, formulas, markup, addresses and signs, its first `prefix` characters."""
+    cleaned = texts.str.slice(0, _READ).str.replace_all(_CODE, " ").str.replace_all(_NO_LETTERS, " ")
+    return cleaned.str.strip_chars(" '’\u200c").str.slice(0, prefix)
+
+
+class _Decision(NamedTuple):
+    label: str
+    score: float
+    step: str
+    letters: int
+
+
+class _Labels:
+    """The rule above, for texts from `letters_only`."""
+
+    def __init__(self, settings: Settings, pair: Pair) -> None:
+        self.settings, self.pair = settings, pair
+        self.expected = frozenset(settings.expected)
+
+    def of(self, texts: pl.Series) -> list[_Decision]:
+        """A decision for each text."""
+        latin = texts.str.count_matches(r"\p{Latin}")
+        letters = texts.str.count_matches(r"\p{L}")
+        dense = texts.str.count_matches(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]")
+        other = letters - latin + dense * (_DENSE - 1)
+        foreign = (other > _FOREIGN_SHARE * (other + latin)) & (letters >= _SCRIPT_LETTERS)
+        words = texts.str.count_matches(" ", literal=True) + 1
+        decided: list[_Decision | None] = [None] * len(texts)
+        chosen = foreign.arg_true()
+        for i, d in zip(chosen, self._by_script(texts.gather(chosen), letters.gather(chosen)), strict=True):
+            decided[i] = d
+        return [
+            d or self._by_detectors(text, n, w)
+            for d, text, n, w in zip(decided, texts.to_list(), letters.to_list(), words.to_list(), strict=True)
+        ]
+
+    def _by_script(self, texts: pl.Series, letters: pl.Series) -> list[_Decision]:
+        counts = pl.DataFrame({s: texts.str.count_matches(rf"\p{{{s}}}") for s in SCRIPTS})
+        decided = []
+        for text, n, row in zip(texts.to_list(), letters.to_list(), counts.iter_rows(), strict=True):
+            found = dict(zip(SCRIPTS, row, strict=True))
+            kana = found["Hiragana"] + found["Katakana"]
+            found["Hiragana"] = found["Han"] + kana if kana > _KANA_SHARE * (found["Han"] + kana) else kana
+            script = max(found, key=lambda s: found[s])
+            label = self._choose(text, n, SCRIPTS[script]) if found[script] else UNDETERMINED
+            decided.append(_Decision(label, min(found[script] / n, 1.0), "script", n))
+        return decided
+
+    def _choose(self, text: str, letters: int, languages: tuple[str, ...]) -> str:
+        """Which of the languages that share a script; a short text is an expected one of them if there is one."""
+        if len(languages) == 1:
+            return languages[0]
+        if letters < self.settings.min_letters:
+            return next((language for language in languages if language in self.expected), languages[0])
+        guesses = (self.pair.first(text), self.pair.second(text))
+        named = [g for g in guesses if g.label in languages]
+        best = max(named, key=lambda g: (g.reliable, g.score), default=None)
+        return languages[0] if best is None or best.label is None else best.label
+
+    def _by_detectors(self, text: str, letters: int, words: int) -> _Decision:
+        if letters < self.settings.min_letters or words < _WORDS:
+            return _Decision(UNDETERMINED, 0.0, "short" if letters else "empty", letters)
+        first = self.pair.first(text)
+        if first.reliable and first.label in self.expected:
+            return _Decision(first.label, first.score, "expected", letters)
+        second = self.pair.second(text.lower() if text.isupper() else text)
+        if second.label in self.expected and second.score >= _LIKELY:
+            return _Decision(second.label, second.score, "second", letters)
+        if first.reliable and first.label is not None:
+            best = second if second.label not in self.expected and second.score >= _SURE else first
+            return _Decision(best.label or UNDETERMINED, best.score, "both", letters)
+        enough = letters >= 2 * self.settings.min_letters and second.score >= _SURE
+        if enough and second.label is not None and second.label not in self.expected:
+            return _Decision(second.label, second.score, "sure", letters)
+        return _Decision(UNDETERMINED, 0.0, "doubt", letters)
+
+
+def _turns(batch: pl.DataFrame, prefix: int) -> pl.DataFrame:
+    """One line a message: `row`, `role`, and `text`, what is left of it to be judged."""
+    flat = (
+        batch.select(pl.int_range(pl.len()).alias("row"), "messages")
+        .filter(pl.col("messages").list.len() > 0)
+        .explode("messages")
+        .unnest("messages")
+    )
+    return flat.select("row", "role", letters_only(flat["content"].fill_null(""), prefix).alias("text"))
+
+
+def _codes(value: Any, *others: str) -> Any:
+    """One code or several, normalised ("zh-Hant" -> "zh"), distinct; what is no list of texts is left to pydantic."""
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple) or not all(isinstance(v, str) for v in listed):
+        return value
+    codes = [v if v in others else normal_code(v) for v in listed]
+    for given, code in zip(listed, codes, strict=True):
+        if code is None or not (code in others or (code.isascii() and code.isalpha() and len(code) in (2, 3))):
+            raise ValueError(f"{given!r} is no language code: use ISO 639-1, as in 'en'")
+    return tuple(dict.fromkeys(codes))

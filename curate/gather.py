@@ -1,0 +1,110 @@
+"""From files to one measured frame: convert and measure what the cache lacks, then load all of it in a fixed order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from caravan.converters.schema import Example, arrow_schema
+from caravan.curate import convert, engine, measure
+from caravan.curate.convert import FileConverted
+from caravan.curate.engine import StartMethod
+from caravan.curate.measure import ActiveFilter
+from caravan.curate.shards import cache_folder
+from caravan.errors import UserError
+from caravan.terminal import Progress
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All examples of all files: Example columns, then each filter's measures. Sorted by source, file and row."""
+
+    rows: pl.DataFrame
+    files: list[FileConverted]
+    filters: list[ActiveFilter]
+
+    def refused(self) -> pl.DataFrame:
+        """What was rejected or quarantined, all files: `source`, `file` and the columns of `convert.REFUSED`."""
+        frames = [
+            pl.DataFrame(convert.refused_table(made)).select(
+                pl.lit(made.task.source).alias("source"), pl.lit(made.task.input.name).alias("file"), pl.all()
+            )
+            for made in self.files
+        ]
+        return pl.concat(frames)
+
+
+def gather(
+    tasks: Sequence[convert.Task],
+    filters: Sequence[ActiveFilter],
+    *,
+    workers: int = 1,
+    start_method: StartMethod | None = None,
+    progress: Progress | None = None,
+) -> Gathered:
+    """Convert and measure; `UserError` when no file gives an example."""
+    progress = progress or Progress(quiet=True)
+    # The largest files first: the last worker should not be left alone with one.
+    order = sorted(range(len(tasks)), key=lambda n: (-_size(tasks[n]), n))
+    ran = engine.run(convert.convert_file, [tasks[n] for n in order], workers=workers, start_method=start_method)
+    total = sum(_size(task) for task in tasks) / 1e6
+    made = dict(
+        zip(order, progress.track(ran, "convert", total, "MB", lambda done: _size(done.task) / 1e6), strict=True)
+    )
+    files = [made[n] for n in range(len(tasks))]
+    _say_what_was_refused(files, progress)
+    shards = [(shard, rows) for done in files for shard, rows in zip(done.shards, done.shard_rows, strict=True)]
+    to_do, where = measure.plan(shards, filters)
+    ran_measures = engine.run(measure.measure_shard, to_do, workers=workers, start_method=start_method)
+    for _ in progress.track(ran_measures, "measure", sum(t.rows for t in to_do), "examples", lambda t: t.rows):
+        pass
+    return Gathered(_load(files, where, filters), files, list(filters))
+
+
+def _load(files: Sequence[FileConverted], where: dict[str, list[str]], filters: Sequence[ActiveFilter]) -> pl.DataFrame:
+    frames = []
+    for done in sorted(files, key=lambda f: (f.task.source, f.task.input.name)):
+        examples = convert.load_examples(done)
+        if examples.height:
+            measures = [measure.load_measures(where[shard]) for shard in done.shards] if filters else []
+            frames.append(pl.concat([examples, pl.concat(measures)], how="horizontal") if measures else examples)
+    if not frames:
+        names = ", ".join(sorted({done.task.input.name for done in files})[:3])
+        raise UserError(
+            "no examples in any file",
+            where=names,
+            fix="see the warnings above, and `curate inspect FILE` for each file",
+        )
+    rows = pl.concat(frames, rechunk=True)
+    # A running number among identical rows, by file and row: the first keeps the bare hash.
+    number = pl.int_range(pl.len()).over("id")
+    return rows.with_columns(
+        pl.when(number == 0).then("id").otherwise(pl.format("{}-{}", "id", number + 1)).alias("id")
+    )
+
+
+def empty_examples() -> pl.DataFrame:
+    """No rows, with the columns of `Example`."""
+    return pl.DataFrame(arrow_schema(Example).empty_table())
+
+
+def _say_what_was_refused(files: Sequence[FileConverted], progress: Progress) -> None:
+    for done in files:
+        if not done.quarantined:
+            continue
+        bad = pl.DataFrame(convert.refused_table(done)).filter(pl.col("fate") == "quarantined").row(0, named=True)
+        place = f":{bad['row']}" if bad["row"] else ""
+        more = f" (and {done.quarantined - 1:,} more places in this file)" if done.quarantined > 1 else ""
+        progress.warn(f"{done.task.input.name}{place}: {bad['detail']}{more}")
+
+
+def _size(task: convert.Task) -> int:
+    try:
+        return task.input.path.stat().st_size
+    except OSError:
+        return 0
+
+
+def cached_bytes() -> int:
+    """How much the cache holds, in bytes."""
+    return sum(file.stat().st_size for file in cache_folder().rglob("*") if file.is_file())

@@ -1,0 +1,357 @@
+"""How the results of `curate` look on a terminal, and as JSON."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from caravan import plugins as registry
+from caravan.curate.build import MixResult
+from caravan.curate.check import Check
+from caravan.curate.convert import FileConverted
+from caravan.curate.dedup import Deduplicated
+from caravan.curate.diff import Diff
+from caravan.curate.doctor import Finding
+from caravan.curate.explain import Explanation
+from caravan.curate.guess import Guess
+from caravan.curate.inspect import QUANTILES, Inspection
+from caravan.curate.single import Described
+from caravan.mixtures.manifest import Manifest
+from caravan.terminal import out, print_json, printable, table
+
+FILES = {
+    "mix.parquet": "the mixture",
+    "manifest.json": "what was read, measured, decided, mixed",
+    "card.md": "data card (also as README.md, where the hub looks for it)",
+    "report.html": "the report to look at",
+    "dropped.parquet": "dropped rows, with reasons and evidence",
+    "ledger.parquet": "what became of every row",
+    "contamination.parquet": "benchmark items and the rows that hold them",
+    "quarantine.jsonl": "what could not be read",
+    "validation.parquet": "the validation split",
+    "handover": "stanzas for TRL, axolotl and LLaMA-Factory",
+}
+
+
+MANY_FILES = 12
+ACCOUNT = ("rows", "cited", "rejected", "quarantined", "examples")
+
+
+def mixture(result: MixResult, as_json: bool) -> None:
+    """The table of sources, what was dropped, what the benchmarks say, and where the files are."""
+    record = result.manifest
+    if as_json:
+        print_json(record.model_dump(mode="json") | {"folder": str(result.folder) if result.folder else None})
+        return
+    table(
+        "Sources",
+        ["source", "raw rows", "refused", "examples", "dropped", "kept", "drawn", "in mix", "asked", "given", "tokens"],
+        [_source_row(record, n) for n in range(len(record.sources))] + [_total_row(record)],
+    )
+    _dropped(record)
+    if record.benchmarks:
+        table(
+            "Contamination before dropping",
+            ["benchmark", "items", "too short", "items hit", "rows hit"],
+            [[b.name, b.items, b.too_short, b.hit, b.rows_hit] for b in record.benchmarks],
+        )
+    for note in record.notes:
+        out(f"note: {printable(note)}")
+    if result.folder is None:
+        out(
+            f"dry run: nothing was written; {record.given.examples:,} rows would be, content {record.content_hash[:12]}"
+        )
+        return
+    out(f"{record.given.examples:,} rows, {record.given.tokens:,} tokens, content {record.content_hash[:12]}")
+    for name, what in FILES.items():
+        if (result.folder / name).exists():
+            out(f"  {result.folder / name!s:<28} {what}")
+
+
+def _source_row(record: Manifest, n: int) -> list[object]:
+    source = record.sources[n]
+    dropped = sum(source.dropped.values())
+    return [
+        source.name,
+        sum(f.rows for f in source.files),
+        sum(f.rejected + f.quarantined for f in source.files),
+        source.examples,
+        dropped,
+        source.examples - dropped,
+        source.drawn,
+        source.given.examples,
+        f"{source.share_requested:.1%}",
+        f"{source.share_given:.1%}",
+        source.given.tokens,
+    ]
+
+
+def _total_row(record: Manifest) -> list[object]:
+    rows = [_source_row(record, n) for n in range(len(record.sources))]
+    sums = [sum(int(str(row[n])) for row in rows) for n in range(1, 8)]
+    return ["all", *sums, "", "", record.given.tokens]
+
+
+def _dropped(record: Manifest) -> None:
+    reasons = sorted({reason for source in record.sources for reason in source.dropped})
+    if reasons:
+        rows = [[s.name, *(s.dropped.get(reason, 0) for reason in reasons)] for s in record.sources if s.dropped]
+        total = [sum(s.dropped.get(reason, 0) for s in record.sources) for reason in reasons]
+        table("Dropped, by first reason", ["source", *reasons], [*rows, ["all", *total]])
+
+
+def converted(result: Described, path: Path, as_json: bool) -> None:
+    """What a conversion gave, file by file."""
+    if as_json:
+        print_json(
+            {
+                "out": str(path),
+                "examples": result.frame.height,
+                "files": _accounts(result.gathered.files, result.guesses),
+            }
+        )
+        return
+    _guesses(result)
+    _file_table(result.gathered.files)
+    out(f"{result.frame.height:,} examples in {path}")
+
+
+def measured(result: Described, path: Path, as_json: bool) -> None:
+    """What was measured, in quantiles."""
+    rejected = result.frame["rejected"].drop_nulls().len()
+    if as_json:
+        print_json(
+            {
+                "out": str(path),
+                "rows": result.frame.height,
+                "rejected": rejected,
+                "files": _accounts(result.gathered.files, result.guesses),
+            }
+        )
+        return
+    _guesses(result)
+    _file_table(result.gathered.files)
+    out(f"{result.frame.height:,} rows ({rejected:,} of them rejected) in {path}")
+
+
+def _guesses(result: Described | Inspection) -> None:
+    for file, guess in sorted(result.guesses.items()):
+        others = f" (next: {', '.join(guess.others)})" if guess.others else ""
+        out(f"{file}: read as {guess.converter}: {printable(guess.match.why)}{others}")
+
+
+def _accounts(files: Sequence[FileConverted], guesses: dict[str, Guess]) -> list[dict[str, Any]]:
+    """Each file's account as JSON, with what was guessed and why."""
+    return [
+        {
+            "file": made.task.input.name,
+            "converter": made.task.converter,
+            "guess": guesses[name].match._asdict() if (name := made.task.input.name) in guesses else None,
+            **{count: getattr(made, count) for count in (*ACCOUNT, "codes", "text_changes")},
+        }
+        for made in files
+    ]
+
+
+def _file_table(files: Sequence[FileConverted]) -> None:
+    """The account of every file, or of every converter's files when there are many, and the codes of refusals."""
+    many = len(files) > MANY_FILES
+    groups: dict[tuple[str, str], list[FileConverted]] = {}
+    for made in files:
+        name = "all files" if many else made.task.input.name
+        groups.setdefault((name, made.task.converter), []).append(made)
+    rows = [
+        [name, converter, *(sum(getattr(one, count) for one in some) for count in ACCOUNT)]
+        for (name, converter), some in sorted(groups.items())
+    ]
+    table(f"{len(files)} files" if many else "Files", ["file", "converter", *ACCOUNT], rows, text_columns=2)
+    codes: Counter[str] = Counter()
+    for made in files:
+        codes.update(made.codes)
+    if codes:
+        table("Refused rows, or parts of rows", ["code", "number"], codes.most_common())
+
+
+def deduplicated(result: Deduplicated, path: Path, as_json: bool) -> None:
+    """Rows in, rows out, groups."""
+    reasons = dict(result.pairs.group_by("reason").len().sort("reason").iter_rows())
+    if as_json:
+        counts = {"rows": result.rows, "kept": result.kept.height, "groups": result.groups.height, **reasons}
+        files = {
+            "out": path,
+            "pairs": path.with_suffix(".pairs.parquet"),
+            "groups": path.with_suffix(".groups.parquet"),
+        }
+        print_json(counts | {name: str(file) for name, file in files.items()})
+        return
+    rows: list[list[object]] = [["rows", result.rows], *([reason, n] for reason, n in reasons.items())]
+    table("Duplicates", ["", "rows"], [*rows, ["kept", result.kept.height], ["groups", result.groups.height]])
+    out(f"kept rows in {path}, pairs (least similar first) in {path.with_suffix('.pairs.parquet')}")
+
+
+def checked(result: Check, folder: Path | None, as_json: bool) -> None:
+    """The two-sided table: items hit over all items, rows hit."""
+    if as_json:
+        print_json(
+            {
+                "rows": result.rows,
+                "embedded_samples": result.embedded,
+                "benchmarks": [b.model_dump() | {"share": b.hit / b.items if b.items else 0.0} for b in result.records],
+                "groups": result.groups.to_dicts(),
+                "worst": result.worst,
+                "max_leaked": result.max_leaked,
+                "leaked": result.leaked,
+            }
+        )
+        return
+    if result.embedded:
+        out("no benchmarks given: compared with the small embedded samples only (give --benchmarks DIR)")
+    table(
+        f"Contamination of {result.rows:,} rows",
+        ["benchmark", "items", "too short", "items hit", "share", "rows hit"],
+        [
+            [b.name, b.items, b.too_short, b.hit, f"{b.hit / b.items:.2%}" if b.items else "–", b.rows_hit]
+            for b in result.records
+        ],
+    )
+    if folder is not None:
+        out(f"every row and item that match, with spans: {folder / 'contamination.parquet'}")
+    verdict = "over" if result.leaked else "within"
+    out(f"largest share of items hit: {result.worst:.2%}, {verdict} the limit of {result.max_leaked:.2%}")
+
+
+def inspected(result: Inspection, as_json: bool) -> None:
+    """Counts and quantiles."""
+    if as_json:
+        print_json(
+            {
+                "files": _accounts(result.files, result.guesses),
+                "examples": result.examples,
+                "roles": result.roles,
+                "turns": {str(number): count for number, count in result.turns.items()},
+                "languages": result.languages,
+                "quantiles": {
+                    name: dict(zip(map(str, QUANTILES), values, strict=True))
+                    for name, values in result.quantiles.items()
+                },
+            }
+        )
+        return
+    _guesses(result)
+    _file_table(result.files)
+    table("Messages by role", ["role", "messages"], list(result.roles.items()))
+    table("Languages", ["language", "examples"], list(result.languages.items())[:12])
+    table(
+        "Distributions",
+        ["", *(f"{q:.0%}" for q in QUANTILES)],
+        [
+            [name, *(int(v) if "tokens" in name else round(v, 3) for v in values)]
+            for name, values in result.quantiles.items()
+        ],
+    )
+
+
+def explained(rows: list[Explanation], found: int, as_json: bool) -> None:
+    """One row's way; texts are shown with control characters made visible."""
+    if as_json:
+        print_json({"found": found, "rows": [asdict(row) for row in rows]})
+        return
+    for one in rows:
+        head = one.row
+        out(f"{head.get('id') or head['row_id']}")
+        out(f"  from       {head['source']}: {head['file']}:{head['row']}, own id {head['row_id']}")
+        if len(head.get("rows", [])) > 1:
+            out(f"  cites      {len(head['rows']):,} raw rows: {_some(head['rows'])}")
+        out(f"  fate       {head['fate']}" + (f", {head['copies']} times" if head.get("copies", 0) > 1 else ""))
+        if head.get("reason"):
+            out(
+                f"  reasons    {', '.join(head['reasons'])}"
+                + (f" ({printable(head['detail'])})" if head.get("detail") else "")
+            )
+        if head.get("duplicate_of"):
+            out(f"  repeats    {head['duplicate_of']} ({head['duplicate_key']}, similarity {head['similarity']:.3f})")
+        if one.repeated_by:
+            out(f"  repeated   by {len(one.repeated_by):,} rows: {_some(one.repeated_by)}")
+        for leak in one.leaks:
+            out(f"  leaks      {leak['benchmark']} {leak['item']}: {leak['kind']}, {leak['coverage_item']:.0%} of it")
+        for name, value in one.measures.items():
+            out(f"  {name:<24} {value:.3f}" if isinstance(value, float) else f"  {name:<24} {printable(str(value))}")
+        for message in one.messages or []:
+            out(f"  [{message['role']}] {printable(_cut(message['content']))}")
+        if one.raw:
+            out(f"  raw        {printable(_cut(one.raw))}")
+    if found > len(rows):
+        out(f"and {found - len(rows):,} more from the same raw row")
+
+
+def _some(values: list[Any]) -> str:
+    return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
+
+
+def _cut(text: str, at: int = 2000) -> str:
+    return text if len(text) <= at else text[:at] + f" ... ({len(text) - at:,} more characters)"
+
+
+def compared(result: Diff, as_json: bool) -> None:
+    """What moved between two mixtures."""
+    if as_json:
+        print_json(
+            {
+                "same_content": result.same_content,
+                "settings": result.settings,
+                "sources": result.counts.to_dicts(),
+                "moved": result.moved.to_dicts(),
+            }
+        )
+        return
+    out("the same content" if result.same_content else "different content")
+    for line in result.settings:
+        out(f"  {printable(line)}")
+    table("Rows", ["source", "in both", "only in A", "only in B"], result.counts.rows())
+    why = result.moved.group_by("a", "b").len().sort("len", descending=True)
+    if why.height:
+        table("Why rows moved", ["in A", "in B", "rows"], why.rows(), text_columns=2)
+        out(f"first of them: {_some(result.moved['id'].to_list())} (`curate explain ID --mix A`)")
+
+
+def plugins(kinds: list[registry.Kind], as_json: bool) -> None:
+    """Each plugin with its package, its first line of documentation and its options."""
+    found = [
+        {
+            "kind": kind,
+            "name": name,
+            "package": plugin.distribution,
+            "about": (import_module(plugin.module).__doc__ or "").strip().split("\n")[0],
+            "options": _options(import_module(plugin.module)),
+        }
+        for kind in kinds
+        for name, plugin in registry.find(kind).items()
+    ]
+    if as_json:
+        print_json({"plugins": found})
+        return
+    for kind in kinds:
+        rows = [
+            [str(p["name"]), str(p["package"]), str(p["about"]), ", ".join(p["options"])]
+            for p in found
+            if p["kind"] == kind
+        ]
+        table(kind, ["name", "package", "about", "options"], rows, text_columns=4)
+
+
+def _options(module: Any) -> dict[str, str]:
+    models = [getattr(module, name, None) for name in ("Options", "Settings", "Limits")]
+    return {
+        key: str(field.default) for model in models if model is not None for key, field in model.model_fields.items()
+    }
+
+
+def findings(found: list[Finding], as_json: bool) -> None:
+    """What `doctor` saw."""
+    if as_json:
+        print_json({"findings": [asdict(f) for f in found]})
+        return
+    for finding in found:
+        out(f"{'ok     ' if finding.well else 'MISSING'} {finding.name:<18} {printable(finding.words)}")

@@ -1,0 +1,135 @@
+"""One file on its own: what `curate convert`, `measure`, `inspect`, `dedup` and `contamination-check` begin with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import JsonValue
+
+from caravan.curate import hub, sources
+from caravan.curate.engine import StartMethod
+from caravan.curate.gather import Gathered, gather
+from caravan.curate.guess import Guess
+from caravan.curate.measure import ActiveFilter, active_filters
+from caravan.curate.recipe import File, Recipe, Source
+from caravan.curate.shards import write_table
+from caravan.errors import UserError
+from caravan.terminal import Progress
+
+MIX = "mix.parquet"
+
+
+def find_data(path: str, progress: Progress) -> str:
+    """A data path as people type it: a mixture folder means its mix.parquet, which is also looked for in mix/."""
+    given = Path(path)
+    if given.is_dir() and (given / MIX).is_file():
+        return str(given / MIX)
+    if given.name == MIX and not given.exists() and (given.parent / "mix" / MIX).is_file():
+        found = str(given.parent / "mix" / MIX)
+        progress.say(f"{path} is not there: reading {found}")
+        return found
+    return path
+
+
+def gather_data(
+    data: Any,
+    filters: Sequence[str] | dict[str, dict[str, JsonValue]] = (),
+    *,
+    converter: str | None = None,
+    columns: dict[str, str] | None = None,
+    workers: int = 1,
+    start_method: StartMethod | None = None,
+    progress: Progress | None = None,
+) -> tuple[Gathered, dict[str, Guess]]:
+    """Convert and measure one data set: a path, or a polars frame, an Arrow table or a `datasets.Dataset` of raw rows.
+
+    `filters` are names, or tables of settings and limits by name. Also gives what was guessed, by file name.
+    """
+    progress = progress or Progress(quiet=True)
+    tables = filters if isinstance(filters, dict) else {name: {} for name in filters}
+    in_memory = not isinstance(data, str | Path)
+    path = "" if in_memory else find_data(str(data), progress)
+    paths: list[str | File] = [] if in_memory else [File(path=path, converter=converter)]
+    source = Source(paths=paths, converter=converter, columns=columns or {})
+    recipe = Recipe(sources={"data": source}, use=list(tables), filters=tables)
+    active: list[ActiveFilter] = active_filters(recipe)
+    given = {"data": hub.frame_input("data", data)} if in_memory else None
+    tasks, guesses = sources.tasks(recipe, given)
+    gathered = gather(tasks, active, workers=workers, start_method=start_method, progress=progress)
+    _refuse_the_unreadable(gathered)
+    return gathered, guesses
+
+
+def _refuse_the_unreadable(gathered: Gathered) -> None:
+    if gathered.rows.height == 0:
+        raise UserError("no examples", where=gathered.files[0].task.input.name, fix="see `curate inspect FILE`")
+
+
+def in_order_read(gathered: Gathered) -> pl.DataFrame:
+    """All examples and all rejected rows, in the order read; a rejected row has a null `messages` and its code."""
+    rejected = gathered.refused().filter(pl.col("fate") != "partly_rejected")
+    rows = gathered.rows.with_columns(
+        pl.col("provenance").struct.field("file"),
+        pl.col("provenance").struct.field("row"),
+        pl.lit(None, pl.String).alias("rejected"),
+    )
+    lost = rejected.select("source", "file", "row", pl.col("code").alias("rejected"))
+    return pl.concat([rows, lost], how="diagonal").sort("file", "row", maintain_order=True)
+
+
+@dataclass(frozen=True)
+class Described:
+    """What `convert` or `measure` wrote, with the accounts of each file and what was guessed."""
+
+    frame: pl.DataFrame
+    gathered: Gathered
+    guesses: dict[str, Guess]
+
+
+def convert(
+    data: Any,
+    out: str | Path | None = None,
+    *,
+    converter: str | None = None,
+    columns: dict[str, str] | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Described:
+    """Turn raw data into examples (the columns of `Example`), in the order read; written to `out` when given."""
+    gathered, guesses = gather_data(data, converter=converter, columns=columns, workers=workers, progress=progress)
+    return _written(gathered.rows, gathered, guesses, out)
+
+
+def measure(
+    data: Any,
+    out: str | Path | None = None,
+    filters: Sequence[str] = ("language", "quality"),
+    *,
+    benchmarks: str | None = None,
+    converter: str | None = None,
+    columns: dict[str, str] | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Described:
+    """Measure every row: all rows in the order read, `messages` as given, the filters' columns, and `rejected`.
+
+    A row that the converter refused has its code in `rejected`, no messages and no measures.
+    """
+    tables: dict[str, dict[str, JsonValue]] = {name: {} for name in filters}
+    if benchmarks is not None:
+        tables.setdefault("contamination", {})["benchmarks"] = benchmarks
+    gathered, guesses = gather_data(
+        data, tables, converter=converter, columns=columns, workers=workers, progress=progress
+    )
+    rows = in_order_read(gathered)
+    measured = [name for f in gathered.filters for name in f.module.COLUMNS]
+    order = ["messages", *measured, "rejected", "id", "source", "file", "row"]
+    return _written(rows.select(order), gathered, guesses, out)
+
+
+def _written(frame: pl.DataFrame, gathered: Gathered, guesses: dict[str, Guess], out: str | Path | None) -> Described:
+    if out is not None:
+        write_table(frame.to_arrow(compat_level=pl.CompatLevel.oldest()), Path(out))
+    return Described(frame, gathered, guesses)

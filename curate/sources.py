@@ -1,0 +1,121 @@
+"""From a recipe's sources to the files to read, each with its converter."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import JsonValue
+
+import caravan.converters
+from caravan.curate.convert import Task, check_options
+from caravan.curate.guess import Guess, guess
+from caravan.curate.read import Input, expand
+from caravan.curate.recipe import File, Recipe, Source
+from caravan.errors import UserError, did_you_mean
+from caravan.plugins import find
+
+SAMPLES = Path(caravan.converters.__file__).parent / "samples"
+NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?::(?P<converter>\w+))?=(?P<path>.+)", re.DOTALL)
+
+
+def with_arguments(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
+    """Add `NAME=PATH`, `NAME:CONVERTER=PATH` and `PATH` arguments to a recipe.
+
+    A NAME that the recipe has gets these paths instead of its own. A bare PATH joins the source named as the
+    converter that fits each of its files.
+    """
+    given: dict[str, list[str | File]] = {}
+    for argument in arguments:
+        named = NAMED.fullmatch(argument)
+        if named is None or Path(argument).exists():
+            for name, paths in _by_converter(argument).items():
+                given.setdefault(name, []).extend(paths)
+            continue
+        converter = named["converter"]
+        if converter is not None:
+            _known_converter(converter, argument)
+        given.setdefault(named["name"], []).append(File(path=named["path"], converter=converter))
+    sources = dict(recipe.sources)
+    for name, paths in given.items():
+        sources[name] = sources.get(name, Source()).model_copy(update={"paths": paths})
+    return recipe.model_copy(update={"sources": sources})
+
+
+def with_samples(recipe: Recipe) -> tuple[Recipe, dict[str, Input]]:
+    """The embedded sample of every source, or of every converter when the recipe names no source.
+
+    A recipe's size is meant for real data: it is left out.
+    """
+    files = {p.name.split(".")[0]: p for p in sorted(SAMPLES.iterdir()) if not p.name.startswith(".")}
+    sources = recipe.sources or {name: Source() for name in files if name in find("converters")}
+    inputs = {}
+    for name, source in sources.items():
+        sample = files.get(name) or files.get(source.converter or "")
+        if sample is None:
+            raise UserError(f"no embedded sample for source {name!r}", fix=f"give its files: {name}=PATH")
+        inputs[name] = Input(sample, f"sample:{sample.name}")
+    return recipe.model_copy(update={"sources": sources, "size": None}), inputs
+
+
+def tasks(recipe: Recipe, given: Mapping[str, Input] | None = None) -> tuple[list[Task], dict[str, Guess]]:
+    """One task a file, sorted by source and file, and what was guessed, by file name. `UserError` for a wrong path.
+
+    `given` are inputs that no path names: embedded samples, frames from memory.
+    """
+    given = given or {}
+    found: list[Task] = []
+    guesses: dict[str, Guess] = {}
+    for name, source in sorted(recipe.sources.items()):
+        inputs = [(one, file) for file in map(_as_file, source.paths) for one in expand(file.path, f"source {name}")]
+        if name in given:
+            inputs.append((given[name], File(path=given[name].name)))
+        if not inputs:
+            raise UserError(f"source {name!r} has no files", fix=f"give them: {name}=PATH")
+        seen: set[Path] = set()
+        for one, file in sorted(inputs, key=lambda pair: pair[0].name):
+            if one.path.resolve() in seen:
+                continue
+            seen.add(one.path.resolve())
+            converter, options = _converter(name, source, file, one, guesses)
+            checked = check_options(converter, options, f"source {name}")
+            found.append(Task(name, one, converter, checked, source.licence))
+    return found, guesses
+
+
+def _as_file(path: str | File) -> File:
+    return File(path=path) if isinstance(path, str) else path
+
+
+def _converter(
+    name: str, source: Source, file: File, one: Input, guesses: dict[str, Guess]
+) -> tuple[str, dict[str, JsonValue]]:
+    options: dict[str, JsonValue] = source.options | file.options
+    if source.columns:
+        return "columns", options | {"columns": dict(source.columns), "roles": dict(source.roles)}
+    if source.roles:
+        options |= {"roles": dict(source.roles)}
+    asked = file.converter or source.converter
+    if asked is not None:
+        _known_converter(asked, f"source {name}")
+        return asked, options
+    if name in find("converters"):
+        return name, options
+    guessed = guess(one)
+    if guessed is None:
+        return "messages", options  # nothing in it can be read: any converter will do to say so
+    guesses[one.name] = guessed
+    return guessed.converter, options
+
+
+def _by_converter(path: str) -> dict[str, list[str | File]]:
+    found: dict[str, list[str | File]] = {}
+    for one in expand(path):
+        guessed = guess(one)
+        converter = guessed.converter if guessed else "messages"
+        found.setdefault(converter, []).append(File(path=one.name, converter=converter))
+    return found
+
+
+def _known_converter(name: str, where: str) -> None:
+    if name not in find("converters"):
+        raise UserError(f"no converter {name!r}", where=where, fix=did_you_mean(name, find("converters")))

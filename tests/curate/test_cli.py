@@ -1,0 +1,337 @@
+"""The command as scripts use it: arguments, exit codes, one line for what a person can mend, JSON on standard output."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from rawrows import alpaca_rows, message_rows, sentence
+
+CURATE = [sys.executable, "-c", "from caravan.curate.cli import main; main()"]
+
+
+def run(
+    *arguments: str | Path, cwd: Path | None = None, code: int = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `curate` as a process of its own and check its exit status."""
+    done = subprocess.run(
+        [*CURATE, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"COLUMNS": "200"} | environment,
+        timeout=300,
+    )
+    assert done.returncode == code, done.stderr + done.stdout
+    return done
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The error line of a command that ended with 2; everything before it may only be progress."""
+    lines = done.stderr.strip().splitlines()
+    assert "Traceback" not in done.stderr
+    assert sum(line.startswith("error: ") for line in lines) == 1
+    return lines[-1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "rows.json").write_text(json.dumps(alpaca_rows(12)), encoding="utf-8")
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps(r) + "\n" for r in message_rows(12)), encoding="utf-8")
+    return tmp_path
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['curate', '--help']\n"
+        "from caravan.curate.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'polars', 'pyarrow', 'numpy', 'numba', 'datasets', 'pydantic', 'tiktoken', 'torch', 'rich'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_commands_typed_one_after_another_in_one_folder(folder: Path) -> None:
+    run("build-mix", "alpaca=rows.json", "messages=chats.jsonl", "--strategy", "quality_weighted", cwd=folder)
+    run("contamination-check", cwd=folder)
+    run("contamination-check", "mix", cwd=folder)
+    assert "reading" in run("contamination-check", "mix.parquet", cwd=folder).stderr
+    row = json.loads(run("explain", "rows.json:1", "--json", cwd=folder).stdout)["rows"][0]["row"]
+    assert row["fate"] == "drawn"
+    assert row["id"] in run("explain", row["id"], cwd=folder).stdout
+    assert run("diff", "mix", "mix", cwd=folder).stdout.startswith("the same content")
+
+
+def test_build_mix_prints_one_json_object_and_nothing_else_on_standard_output(folder: Path) -> None:
+    done = run("build-mix", "a:alpaca=rows.json", "chats.jsonl", "--size", "10", "--seed", "3", "--json", cwd=folder)
+    record = json.loads(done.stdout)
+    assert record["given"]["examples"] == 10
+    assert {s["name"] for s in record["sources"]} == {"a", "messages"}
+    assert record["seed"] == 3
+
+
+def test_weights_and_unit_and_dry_run(folder: Path) -> None:
+    done = run(
+        *("build-mix", "a:alpaca=rows.json", "b:messages=chats.jsonl", "--weights", "a=0.25,b=0.75"),
+        *("--size", "8", "--dry-run", "--json"),
+        cwd=folder,
+    )
+    record = json.loads(done.stdout)
+    assert [s["given"]["examples"] for s in record["sources"]] == [2, 6]
+    assert record["folder"] is None
+    assert not (folder / "mix").exists()
+
+
+def test_convert_guesses_and_says_why_and_counts(folder: Path) -> None:
+    done = run("convert", "rows.json", "-o", "out.parquet", cwd=folder)
+    assert "rows.json: read as alpaca: " in done.stdout
+    assert pq.read_table(folder / "out.parquet").num_rows == 12
+    record = json.loads(run("convert", "rows.json", "-o", "out.parquet", "--json", cwd=folder).stdout)
+    assert record["files"][0]["cited"] == 12
+    assert record["files"][0]["guess"]["confidence"] > 0.5
+
+
+def test_columns_describe_an_unknown_json(folder: Path) -> None:
+    rows = [{"q": f"Question {n}?", "a": f"Answer {n}."} for n in range(5)]
+    (folder / "faq.json").write_text(json.dumps(rows), encoding="utf-8")
+    assert "no converter fits" in one_line(run("convert", "faq.json", "-o", "x.parquet", cwd=folder, code=2))
+    run("convert", "faq.json", "-o", "x.parquet", "--columns", "user=q,assistant=a", cwd=folder)
+    first = pq.read_table(folder / "x.parquet").to_pylist()[0]["messages"]
+    assert first == [{"role": "user", "content": "Question 0?"}, {"role": "assistant", "content": "Answer 0."}]
+
+
+def test_measure_keeps_every_row_in_the_order_read(folder: Path) -> None:
+    rows = [*alpaca_rows(3), {"instruction": "Say.", "input": "", "output": ""}, *alpaca_rows(3, first=3)]
+    (folder / "some.json").write_text(json.dumps(rows), encoding="utf-8")
+    run("measure", "some.json", "-o", "m.parquet", "--filters", "language,quality", cwd=folder)
+    measured = pl.read_parquet(folder / "m.parquet")
+    assert measured["row"].to_list() == [1, 2, 3, 4, 5, 6, 7]
+    assert measured["rejected"].to_list() == [None] * 3 + ["empty_response"] + [None] * 3
+    assert measured["messages"][0][1]["content"] == rows[0]["output"]
+    assert {"language", "language_score", "quality"} <= set(measured.columns)
+    assert measured.filter(pl.col("rejected").is_null())["quality"].is_between(0, 1).all()
+
+
+@pytest.mark.parametrize("exact", [[], ["--exact"]], ids=["lsh", "exact"])
+def test_dedup_writes_kept_rows_pairs_and_groups(folder: Path, exact: list[str]) -> None:
+    rows = alpaca_rows(10)
+    near = {**rows[2], "output": rows[2]["output"].replace("scene", "picture", 1)}
+    (folder / "some.json").write_text(json.dumps([*rows, rows[0], near]), encoding="utf-8")
+    done = run("dedup", "some.json", "-o", "kept.parquet", "--threshold", "0.7", *exact, "--json", cwd=folder)
+    record = json.loads(done.stdout)
+    assert (record["rows"], record["kept"]) == (12, 10)
+    pairs = pl.read_parquet(folder / "kept.pairs.parquet")
+    assert pairs["reason"].sort().to_list() == ["exact_duplicate", "near_duplicate"]
+    assert pairs["similarity"].is_between(0.7, 1).all()
+    assert pl.read_parquet(folder / "kept.groups.parquet")["size"].to_list() == [2, 2]
+
+
+def test_dedup_by_prompt(folder: Path) -> None:
+    rows = alpaca_rows(4)
+    other = {**rows[0], "output": sentence(77, 40)}
+    (folder / "some.json").write_text(json.dumps([*rows, other]), encoding="utf-8")
+    kept = [
+        json.loads(run("dedup", "some.json", "-o", "k.parquet", "--key", key, "--json", cwd=folder).stdout)["kept"]
+        for key in ("conversation", "prompt", "response")
+    ]
+    assert kept == [5, 4, 5]
+
+
+def test_contamination_check_exit_status_and_limit(folder: Path) -> None:
+    items = [{"question": f"Item {n}: what is meant by {sentence(600 + n, 20)}", "answer": "x"} for n in range(20)]
+    (folder / "bench.jsonl").write_text("".join(json.dumps(i) + "\n" for i in items), encoding="utf-8")
+    rows = alpaca_rows(5)
+    rows[3]["instruction"] = "Think well. " + items[7]["question"]
+    (folder / "some.json").write_text(json.dumps(rows), encoding="utf-8")
+    command = ("contamination-check", "some.json", "--benchmarks", "bench.jsonl", "--out", "check")
+    record = json.loads(run(*command, "--json", cwd=folder, code=1).stdout)
+    (bench,) = record["benchmarks"]
+    assert (bench["items"], bench["hit"], bench["rows_hit"], bench["share"]) == (20, 1, 1, 0.05)
+    (match,) = pq.read_table(folder / "check" / "contamination.parquet").to_pylist()
+    assert (match["row_id"], match["file"], match["row"], match["kind"]) == ("some.json:4", "some.json", 4, "verbatim")
+    (span,) = match["row_spans"]
+    assert rows[3]["instruction"][span["start"] : span["end"]].startswith("Item 7")
+    run(*command, "--max-leaked", "0.05", cwd=folder)
+
+
+def test_inspect_plugins_doctor(folder: Path) -> None:
+    report = json.loads(run("inspect", "rows.json", "--json", cwd=folder).stdout)
+    assert report["examples"] == 12
+    assert "Describe the scene" not in run("inspect", "rows.json", cwd=folder).stdout
+    names = {(p["kind"], p["name"]) for p in json.loads(run("plugins", "--json").stdout)["plugins"]}
+    assert {("converters", "oasst"), ("filters", "quality"), ("strategies", "equal"), ("benchmarks", "mmlu")} <= names
+    findings = json.loads(run("doctor", "--json").stdout)["findings"]
+    assert all(finding["well"] for finding in findings), findings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build-mix", "alpaca=nowhere.json"], "nowhere.json"),
+        (["build-mix", "alpaca=row.json"], "did you mean"),
+        (["build-mix", "alpaca:alpakka=rows.json"], "no converter 'alpakka'; did you mean 'alpaca'"),
+        (["build-mix", "alpaca=rows.json", "--strategy", "best"], "no strategy 'best'"),
+        (["build-mix", "alpaca=rows.json", "--strategy", "tuned"], "alpaca"),
+        (["build-mix", "alpaca=rows.json", "--size", "1000"], "1,000 requested, but 48 is the most"),
+        (["build-mix", "alpaca=rows.json", "--set", "sise=3"], "unknown key 'sise'; did you mean 'size'"),
+        (["build-mix", "alpaca=rows.json", "--benchmarks", "no-such-thing"], "no-such-thing"),
+        (["convert", "rows.json", "-o", "nowhere/out.parquet"], "nowhere"),
+        (["measure", "rows.json", "-o", "m.parquet", "--filters", "langauge"], "did you mean 'language'"),
+        (["explain", "x"], "mix"),
+        (["diff", "a", "b"], "no manifest"),
+        (["plugins", "filter"], "did you mean 'filters'"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_exit_status_2(folder: Path, arguments: list[str], message: str) -> None:
+    assert message in one_line(run(*arguments, cwd=folder, code=2))
+
+
+def test_unknown_option_is_usage_exit_status_2(folder: Path) -> None:
+    assert "No such option" in run("build-mix", "--siz", "3", cwd=folder, code=2).stderr
+
+
+HOSTILE: dict[str, bytes] = {
+    "truncated.json": json.dumps(alpaca_rows(3)).encode()[:-25],
+    "lfs.json": b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n",
+    "binary.json": bytes(range(256)) * 64,
+    "deep.json": b"[" * 100_000 + b"]" * 100_000,
+    "empty.json": b"",
+    "latin1.json": '[{"instruction": "caf\u00e9", "input": "", "output": "cr\u00e8me"}]'.encode("latin-1"),
+}
+
+
+def test_hostile_files_cost_a_warning_each_and_leave_the_rest_unharmed(folder: Path) -> None:
+    bad = folder / "bad"
+    bad.mkdir()
+    for name, data in HOSTILE.items():
+        (bad / name).write_bytes(data)
+    rows = alpaca_rows(2, first=50)
+    rows[0]["output"] += " \x00 and a lone surrogate: "
+    text = json.dumps(rows).replace("surrogate: ", "surrogate: \\ud800")
+    (bad / "surrogates.json").write_text(text, encoding="utf-8")
+    long = {"instruction": "Repeat.", "input": "", "output": "word " * 10_000_000}
+    (bad / "long.json").write_text(json.dumps([long]), encoding="utf-8")
+    (bad / "folder.json").mkdir()
+    os.symlink(bad / "nothing", bad / "dangling.json")
+    os.mkfifo(bad / "pipe.json")
+    done = run("build-mix", "alpaca=rows.json", "bad:alpaca=bad", "--json", cwd=folder)
+    record = json.loads(done.stdout)
+    sources = {s["name"]: s for s in record["sources"]}
+    assert sources["alpaca"]["drawn"] == 12
+    read = {Path(f["file"]).name: f for f in sources["bad"]["files"]}
+    assert read["truncated.json"]["cited"] == 2
+    assert read["surrogates.json"]["cited"] == 2
+    assert read["surrogates.json"]["text_changes"] == {"nul": 1, "surrogate": 1}
+    assert read["long.json"]["cited"] == 1
+    for name in HOSTILE:
+        assert sum(f"{name}" in line and line.startswith("warning: ") for line in done.stderr.splitlines()) == 1, name
+    quarantine = [json.loads(line) for line in (folder / "mix" / "quarantine.jsonl").read_text().splitlines()]
+    assert {Path(q["file"]).name for q in quarantine} >= set(HOSTILE)
+    assert "Traceback" not in done.stderr
+
+
+def test_no_permission_is_one_clear_line(folder: Path) -> None:
+    locked = folder / "locked.json"
+    locked.write_text(json.dumps(alpaca_rows(2)), encoding="utf-8")
+    locked.chmod(0)
+    code = (
+        "import os\n"
+        "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "import sys; sys.argv = ['curate', 'convert', 'locked.json', '-o', 'x.parquet']\n"
+        "from caravan.curate.cli import main; main()"
+    )
+    folder.chmod(0o777)
+    cache = folder / "cache"
+    cache.mkdir(mode=0o777, exist_ok=True)
+    cache.chmod(0o777)
+    for parent in folder.parents[:3]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"CARAVAN_CACHE": str(cache), "NUMBA_CACHE_DIR": str(cache)},
+    )
+    assert done.returncode == 2, done.stderr
+    assert "locked.json" in done.stderr
+    assert "ermission" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_one_clear_line_and_leaves_nothing_half_written(folder: Path) -> None:
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
+        "import sys; sys.argv = ['curate', 'build-mix', 'alpaca=rows.json']\n"
+        "from caravan.curate.cli import main; main()"
+    )
+    run("build-mix", "alpaca=rows.json", "--dry-run", cwd=folder)  # fills the cache: the mixture itself must not fit
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(folder.glob(".mix*"))
+    assert not (folder / "mix" / "manifest.json").exists()
+
+
+def test_killed_at_any_time_the_next_run_ends_with_the_same_content(folder: Path) -> None:
+    rows = alpaca_rows(1500)
+    for n in range(5):
+        (folder / f"part{n}.json").write_text(json.dumps(rows[n * 300 : n * 300 + 300]), encoding="utf-8")
+    command = ["build-mix", *(f"alpaca=part{n}.json" for n in range(5)), "--workers", "2"]
+    wanted = json.loads(run(*command, "--json", "--dry-run", cwd=folder, CARAVAN_CACHE=str(folder / "c0")).stdout)
+    cache = {"CARAVAN_CACHE": str(folder / "c1")}
+    for wait in (0.4, 0.9, 1.4, 1.9):
+        process = subprocess.Popen(
+            [*CURATE, *command],
+            cwd=folder,
+            env=os.environ | cache,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(wait)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    record = json.loads(run(*command, "--json", cwd=folder, **cache).stdout)
+    assert record["content_hash"] == wanted["content_hash"]
+    assert sum(f["rows"] for s in record["sources"] for f in s["files"]) == 1500
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(folder: Path) -> None:
+    rows = alpaca_rows(20_000)
+    (folder / "large.json").write_text(json.dumps(rows), encoding="utf-8")
+    process = subprocess.Popen(
+        [*CURATE, "build-mix", "alpaca=large.json", "--workers", "1"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted: run the same command again" in errors
+    assert "Traceback" not in errors
+
+
+def test_markup_and_escape_sequences_in_data_do_nothing_on_a_terminal(folder: Path) -> None:
+    rows = alpaca_rows(1)
+    rows[0]["instruction"] = "[bold red]Look[/] \x1b[31mhere\x1b[0m: " + sentence(5, 12)
+    (folder / "some.json").write_text(json.dumps(rows), encoding="utf-8")
+    run("build-mix", "alpaca=some.json", cwd=folder)
+    shown = run("explain", "some.json:1", cwd=folder).stdout
+    assert "[bold red]Look[/] \\x1b[31mhere" in shown
+    assert "\x1b" not in shown

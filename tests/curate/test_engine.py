@@ -1,0 +1,56 @@
+"""The engine: results in order, and a worker that dies is one clear line; shards are whole or not there."""
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from caravan.curate import engine, shards
+from caravan.curate.engine import StartMethod
+from caravan.errors import UserError
+from caravan.plugins import load
+
+METHODS: tuple[StartMethod, ...] = ("spawn", "forkserver")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_results_come_in_the_order_of_the_tasks_with_any_workers_and_start_method(method: StartMethod) -> None:
+    tasks = [f"{n}.{'x' * (100 - n)}" for n in range(20)]
+    assert list(engine.run(len, tasks, workers=1)) == [len(t) for t in tasks]
+    assert list(engine.run(len, tasks, workers=2, start_method=method)) == [len(t) for t in tasks]
+
+
+def test_an_error_for_people_crosses_the_border_of_a_process_whole() -> None:
+    with pytest.raises(UserError, match=r"no plugin 'languge' among the filters; did you mean 'language'"):
+        list(engine.run(partial(load, "filters"), ["languge", "languge"], workers=2))
+
+
+def test_a_killed_worker_is_one_clear_line() -> None:
+    with pytest.raises(UserError, match=r"a worker process died .*; run the same command again"):
+        list(engine.run(signal.raise_signal, [signal.SIGKILL] * 2, workers=2))
+
+
+def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "shard.parquet"
+    with pytest.raises(RuntimeError), shards.written_aside(path) as aside:
+        aside.write_bytes(b"half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    shards.write_table(pa.table({"a": [1, 2]}), path)
+    assert os.listdir(tmp_path) == ["shard.parquet"]
+    assert shards.read_table(path) == pa.table({"a": [1, 2]})
+
+
+def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "shard.parquet"
+    path.write_bytes(b"PAR1 but not really")
+    assert shards.read_table(path) is None
+    assert not path.exists()
+
+
+def test_the_name_of_a_shard_depends_on_every_part() -> None:
+    assert shards.key("a", 1) == shards.key("a", 1)
+    assert len({shards.key("a", 1), shards.key("a", "1"), shards.key("a1"), shards.key("a", 1, None)}) == 4
