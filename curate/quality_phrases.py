@@ -60,7 +60,7 @@ REFUSAL = _phrases(
 
 AI_DISCLAIMER = _phrases(
     "language model/chatbot/an ai/as ai/artificial/a.i./openai/cutoff/cut-off/training data/modelo de/ ia/inteligencia"
-    "/inteligência/intelligence/modèle/als ki/als eine ki/künstliche/sprachmodell/taalmodel/modello/intelligenza"
+    "/inteligência/tant qu/modèle/als ki/als eine ki/künstliche/sprachmodell/taalmodel/modello/intelligenza"
     "/языковая модель/искусственный/как ии/model bahasa/kecerdasan/sebagai ai/人工智能/语言模型/作为"
     "/として/なので/であるため/로서/이기 때문",
     r"\bas an? (?:\w+ ){0,2}(?:ai|a\.i\.|artificial intelligence|language model|chatbot)\b",

@@ -40,6 +40,7 @@ _STRAY = re.compile(rb"[\]}](?:[\s,]*+[\]}])*+")
 _BRACKET = re.compile(rb'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{}]*+)*+([\[\]{}])', re.S)
 _FIRST_KEY = re.compile(rb'\{\s*+"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*+:', re.S)
 _BETWEEN = re.compile(rb"\}(\s*+,\s*+)\Z")
+_AFTER = re.compile(rb"\s*+(?:[,\]{\[]|\Z)")
 _STRINGS_CLOSED = re.compile(rb'[^"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+)*+', re.S)
 
 
@@ -195,7 +196,7 @@ class JsonValues:
         for block in self._blocks:
             parts.append(block)
             size += len(block)
-            if size >= max(BLOCK, len(parts[0])) or self._at == 0:
+            if size >= max(BLOCK, len(parts[0])) or not parts[0]:
                 break
         else:
             self._ended = True
@@ -224,23 +225,41 @@ class JsonValues:
         size, depth = extent(self._data, self._at, alone=False)
         while not size and not (depth > _HOPELESS and self._next_record()) and self._refill():
             size, depth = extent(self._data, self._at, alone=self._ended and not self._in_list)
-        row, rest = self._row, memoryview(self._data)[self._at :]
+        row, why = self._row, _NO_END
         self._row += 1
-        if size and depth <= MAX_DEPTH:
-            made = self._parser.row(row, bytes(rest[:size]))
-            if isinstance(made, Bad):
-                # It can have swallowed others: a quotation mark too many turns text into structure.
-                size = self._next_record(size) or size
-                made = Bad(row, made.why, bytes(rest[:size]))
-            self._at += size
-            return made
-        why = _TOO_DEEP if depth > MAX_DEPTH else ""
-        if not size and (why or not self._parser.is_cut(bytes(rest))):
-            size = self._next_record()
-        if size:
-            self._at += size
-            return Bad(row, why or _NO_END, bytes(rest[:size]))
-        return self._give_up(row, why, bytes(rest))
+        if depth > MAX_DEPTH:
+            why = _TOO_DEEP
+        elif size > MAX_RECORD or not (size or self._ended):
+            return self._give_up(row, _TOO_LONG)
+        elif size:
+            made = self._parser.row(row, self._data[self._at : self._at + size])
+            if isinstance(made, RawRow):
+                self._at += size
+                return made
+            why = made.why
+        elif self._parser.is_cut(self._data[self._at :]):
+            return self._give_up(row, _CUT)
+        size = self._broken_extent(size)
+        if not size:
+            return self._give_up(row, why)
+        self._at += size
+        return Bad(row, why, self._data[self._at - size : self._at])
+
+    def _broken_extent(self, size: int) -> int:
+        """How far a broken record reaches, 0 where that cannot be told; `size` is where its brackets close.
+
+        A quotation mark or a bracket too many or too few makes it end too early, or swallow others.
+        """
+        nearer = self._next_record(size or None)
+        if nearer:
+            return nearer
+        end = self._at + size
+        mates = self._data[self._at : self._at + 1] + self._data[end - 1 : end]
+        if size and (mates in (b"{}", b"[]") or mates[0] not in b"{[") and _AFTER.match(self._data, end):
+            return size
+        while not (found := self._next_record()) and self._refill():
+            pass
+        return found or size
 
     def _next_record(self, within: int | None = None) -> int:
         """How far it is to where the next record begins, as this one begins: `}`, a comma, `{"id":`. 0: not found."""
@@ -251,14 +270,13 @@ class JsonValues:
         found = re.compile(rb"\}\s*+,?\s*+" + re.escape(first[0])).search(self._data, first.end(), end)
         return found.start() + 1 - self._at if found else 0
 
-    def _give_up(self, row: int, why: str, rest: bytes) -> Bad:
+    def _give_up(self, row: int, why: str) -> Bad:
         """Nothing behind this can be told apart: one `Bad` for it all."""
-        if self._ended:
-            why = self._stream.broken or why or (_CUT if self._parser.is_cut(rest) else f"{_NO_END}; {_REST}")
-        else:
-            why = f"{why or _TOO_LONG}; {_REST}"
+        rest = self._data[self._at :]
         self._row, self._in_list = 0, False
-        return Bad(row, why, rest)
+        if why == _CUT:
+            return Bad(row, self._stream.broken or why, rest)
+        return Bad(row, f"{why}; {_REST}", rest)
 
 
 def extent(data: bytes, at: int, *, alone: bool) -> tuple[int, int]:

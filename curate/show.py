@@ -31,7 +31,7 @@ FILES = {
     "contamination.parquet": "benchmark items and the rows that hold them",
     "quarantine.jsonl": "what could not be read",
     "validation.parquet": "the validation split",
-    "handover": "stanzas for TRL, axolotl and LLaMA-Factory",
+    "handover.md": "how to load it with TRL, axolotl and LLaMA-Factory",
 }
 
 

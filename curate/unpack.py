@@ -140,7 +140,7 @@ def as_utf8(stream: Stream) -> Stream:
     bom, encoding = next(((bom, name) for bom, name in _BOMS if head.startswith(bom)), (b"", _utf16(head)))
     if encoding == "utf-8":
         return Stream(_without(stream, bom))
-    if sum(map(head.count, (bytes([b]) for b in _CONTROLS))) > len(head) / 10 and not encoding:
+    if not encoding and _binary(head):
         raise Unusable("binary, not text: give json, jsonl, parquet, csv or tsv")
     if not encoding:
         return stream
@@ -201,6 +201,15 @@ def _utf16(head: bytes) -> str:
     if len(odd) >= 2 and odd.count(0) > len(odd) * 0.8 and not even.count(0):
         return "utf-16-le"
     return "utf-16-be" if len(odd) >= 2 and even.count(0) > len(even) * 0.8 and not odd.count(0) else ""
+
+
+def _binary(head: bytes) -> bool:
+    controls = len(head) - len(head.translate(None, _CONTROLS))
+    try:
+        text = b"\0" not in head and bool(head.decode())
+    except UnicodeDecodeError:
+        text = False
+    return not text and controls > len(head) / 10
 
 
 def _without(stream: Stream, bom: bytes) -> Iterator[bytes]:

@@ -123,7 +123,11 @@ def unique(own_id: str, seen: set[str]) -> str:
 
 def _json(data: str, where: str) -> Any:
     try:
-        return json.loads(data)
+        value = json.loads(data)
+        if "\\ud" in data.lower():  # half a surrogate pair, which no file can hold, becomes U+FFFD
+            whole = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            value = json.loads(whole)
+        return value
     except json.JSONDecodeError as error:
         raise UserError(f"not JSON: {error.msg} (character {error.pos})", where=where, fix=AGAIN) from None
     except RecursionError:

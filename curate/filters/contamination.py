@@ -210,7 +210,7 @@ def groups(lines: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """For each benchmark and group (subject, task, language): items, how many of them are too short to check, how
     many were hit, and by how many rows. `lines` are `table`'s; items too short stay in the denominator.
     """
-    per_item = _items(settings)
+    per_item = items(settings)
     hit = lines.select("benchmark", "item", "file", "row").join(per_item, on=["benchmark", "item"])
     return (
         per_item.group_by("benchmark", "group", maintain_order=True)
@@ -246,7 +246,7 @@ def records(lines: pl.DataFrame, settings: Settings) -> list[BenchmarkRecord]:
     ]
 
 
-def _items(settings: Settings) -> pl.DataFrame:
+def items(settings: Settings) -> pl.DataFrame:
     """One line an item: `benchmark`, `item`, `group`, `too_short`."""
     from caravan.curate.overlap import index_of
 

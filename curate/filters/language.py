@@ -9,9 +9,9 @@ tool results are left out: they are often shared, and often not in the language 
                  where several share it, the detectors choose among them
     "short"      fewer than `min_letters` letters, or than three words               -> und
     "expected"   the first detector is reliably for an expected language             -> that language
-    "second"     the second is for an expected one at .5 or more                     -> that language
+    "second"     the second is for an expected one at .2 or more                     -> that language
     "both"       the first is reliably for another                                   -> that other language
-    "sure"       at least 2 x `min_letters`, and the second is for another at .6     -> that other language
+    "sure"       at least 2 x `min_letters`, and the second is for another at .7     -> that other language
     "doubt"      none of these                                                       -> und
     "side"       the row came out as another language, while its prompts alone or
                  its answers alone are in an expected one: a translation, a lesson,
@@ -60,8 +60,8 @@ _FOREIGN_SHARE = 0.5
 _SCRIPT_LETTERS = 4
 _DENSE = 3  # a Chinese or Japanese character or a Korean syllable carries as much as about three Latin letters
 _WORDS = 3  # one or two words, however long, are a name or a term as often as a language
-_SURE = 0.6  # for the second detector alone
-_LIKELY = 0.5
+_SURE = 0.7  # for the second detector alone
+_LIKELY = 0.2  # below it the second detector as good as guesses
 _KANA_SHARE = 0.05  # Japanese prose is a third to two thirds kana; Chinese quotes a word of it at most
 
 _CODE = "|".join(
@@ -119,14 +119,13 @@ def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     turns = _turns(batch, settings.prefix)
     labels = _Labels(settings, detectors())
     turns = turns.with_columns(pl.Series("label", [d.label for d in labels.of(turns["text"])], dtype=pl.String))
-    talk = turns.filter(pl.col("role").is_in(["user", "assistant"]))
+    talk = turns.filter(pl.col("role").is_in(["user", "assistant"]) & (pl.col("text") != ""))
     talk = talk.with_columns(nth=pl.int_range(pl.len()).over("row", "role")).filter(pl.col("nth") < _TURNS)
-    text = pl.col("text").filter(pl.col("text") != "")
     rows = batch.select(pl.int_range(pl.len()).alias("row")).join(
         talk.group_by("row", maintain_order=True).agg(
-            text=text.str.join(" "),
-            user=text.filter(pl.col("role") == "user").str.join(" "),
-            assistant=text.filter(pl.col("role") == "assistant").str.join(" "),
+            text=pl.col("text").str.join(" "),
+            user=pl.col("text").filter(pl.col("role") == "user").str.join(" "),
+            assistant=pl.col("text").filter(pl.col("role") == "assistant").str.join(" "),
         ),
         on="row",
         how="left",

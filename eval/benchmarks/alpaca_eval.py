@@ -26,11 +26,10 @@ def items(folder: Path) -> Iterator[Item]:
 
 
 def _rows(folder: Path) -> list[Row]:
-    try:
+    if any(folder.rglob("alpaca_eval.json")):
         (path, *_) = locate(folder, "alpaca_eval.json")
         return list(rows(path))
-    except UserError:
-        outputs = sorted(folder.rglob("model_outputs.json"))
+    outputs = sorted(folder.rglob("model_outputs.json"))
     if not outputs:
         raise UserError(
             "neither alpaca_eval.json nor a model_outputs.json here",

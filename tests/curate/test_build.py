@@ -48,7 +48,9 @@ def test_every_file_of_a_mixture_is_there_and_reads(raw: Path, tmp_path: Path) -
         "dropped.parquet",
         "contamination.parquet",
         "quarantine.jsonl",
-        "handover",
+        "handover.md",
+        "dataset_info.json",
+        "axolotl.yaml",
     }
     schema = pq.read_schema(tmp_path / "mix" / "mix.parquet")
     assert schema.names[:3] == ["messages", "id", "source"]

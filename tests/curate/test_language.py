@@ -1,7 +1,7 @@
 """The language of a row: found where it can be, "und" where not."""
 
 import json
-import random
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from caravan.curate import detectors as detectors_module
-from caravan.curate.detectors import Detector, Guess, detectors, normal_code
+from caravan.curate.detectors import detectors, normal_code
 from caravan.curate.filters import language
 
 Turn = tuple[str, str]
@@ -217,19 +217,12 @@ def test_detectors_are_in_the_fingerprint() -> None:
     assert set(language.fingerprint(language.Settings())["detectors"]) >= {"lid.176.ftz", "fasttext-predict"}  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def only(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    detectors.cache_clear()
-    return monkeypatch
-
-
 @pytest.mark.parametrize(
     ("missing", "used"), [("pycld2", "lid.176.ftz"), ("fasttext", "pycld2"), ("both", "langdetect")]
 )
 def test_langdetect_stands_in_for_a_missing_detector(missing: str, used: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = ("pycld2", "fasttext") if missing == "both" else (missing,)
-    real = detectors_module.find_spec
-    monkeypatch.setattr(detectors_module, "find_spec", lambda name: None if name in gone else real(name))
+    monkeypatch.setattr(detectors_module, "find_spec", lambda name: None if name in gone else find_spec(name))
     detectors.cache_clear()
     try:
         assert set(detectors().versions) >= {used, "langdetect"}
@@ -277,10 +270,8 @@ def test_english_rows_stay(real_data: Path) -> None:
     for name in ("seed_tasks.jsonl", "user_oriented_instructions.jsonl"):
         for line in words(real_data / "self_instruct" / name):
             task = json.loads(line)
-            for instance in task["instances"]:
-                rows.append(
-                    [("user", f"{task['instruction']}\n{instance['input']}"), ("assistant", instance["output"])]
-                )
+            prompt = task["instruction"]
+            rows += [[("user", f"{prompt}\n{i['input']}"), ("assistant", i["output"])] for i in task["instances"]]
     assert len(rows) == 427
     assert kept(measure(*rows)).count(False) <= 1
     assert kept(measure(*[row[1:] for row in rows])).count(False) <= 4  # answers alone: 4 are in another language

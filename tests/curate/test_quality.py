@@ -1,0 +1,362 @@
+"""The quality score: bounds, and that each fault costs what its clean twin keeps."""
+
+import json
+import random
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caravan.curate import quality_phrases as phrases
+from caravan.curate.filters import quality
+from caravan.curate.quality_parts import PARTS
+
+Turn = tuple[str, str]
+
+
+def frame(*rows: list[Turn], tags: list[str] | None = None) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"messages": [[{"role": r, "content": c} for r, c in row] for row in rows], "tags": tags or ["{}"] * len(rows)},
+        schema={"messages": pl.List(pl.Struct({"role": pl.String, "content": pl.String})), "tags": pl.String},
+    )
+
+
+def measure(*rows: list[Turn], tags: list[str] | None = None) -> pl.DataFrame:
+    return quality.measure(frame(*rows, tags=tags), quality.Settings())
+
+
+def pair(prompt: str, answer: str) -> list[Turn]:
+    return [("user", prompt), ("assistant", answer)]
+
+
+def score(prompt: str, answer: str, part: str = "") -> float:
+    return float(measure(pair(prompt, answer))[f"quality_{part}" if part else "quality"].item())
+
+
+def reasons(*rows: list[Turn], **limits: float) -> list[str | None]:
+    measured = measure(*rows)
+    return measured.select(r=quality.verdict(quality.Limits.model_validate(limits)))["r"].to_list()
+
+
+ASKED = "How do I keep basil alive on a windowsill through the winter?"
+GOOD = (
+    "Basil needs light and warmth more than anything else. Put the pot on a south-facing windowsill, away from cold "
+    "draughts, and water it from below when the top of the soil feels dry.\n\n"
+    "- Turn the pot every few days so that the plant grows evenly.\n"
+    "- Pinch off flower buds and harvest from the top, just above a pair of leaves.\n"
+    "- In the darkest weeks a small lamp for ten hours a day keeps the basil from growing thin.\n\n"
+    "If the leaves turn yellow, you are probably watering too much."
+)
+LOOP = "Put the basil on the windowsill and water the basil every day. "
+
+FAULTY = {
+    "refusal": "I'm sorry, but I cannot help with that request.",
+    "ai_disclaimer": "As an AI language model, I do not have hands. " + GOOD,
+    "truncation": GOOD[: GOOD.index("yellow")] + "because of the",
+    "mojibake": GOOD.replace("'", "â€™").replace(" a ", " Ã  ").replace("e l", "Ã© l"),
+    "prompt_echo": ASKED,
+    "repetition": LOOP * 12,
+    "placeholder": "[insert answer here]",
+    "relevance": "The committee approved last quarter's budget after a lengthy debate on railway funding. Several "
+    "members abstained, citing uncertain revenue forecasts and rising interest payments across municipal bonds.",
+    "detail": "Light.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", FAULTY)
+def test_a_fault_costs_and_its_part_says_so(part: str) -> None:
+    assert score(ASKED, GOOD, part) > score(ASKED, FAULTY[part], part)
+    assert score(ASKED, GOOD) > score(ASKED, FAULTY[part])
+
+
+def test_a_good_answer_is_good_in_every_part() -> None:
+    row = measure(pair(ASKED, GOOD)).row(0, named=True)
+    assert row["quality"] > 0.8
+    assert [name for name, part in PARTS.items() if part.kind == "gate" and row[f"quality_{name}"] < 1] == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer"),
+    [
+        ("Is the sentence positive or negative? I loved the soup.", "positive"),
+        ("What is the capital of Mongolia?", "Ulaanbaatar"),
+        ("Solve 12 * 12.", "144"),
+        ("Write a function that adds two numbers in C.", "int add(int a, int b) {\n    return a + b;\n}"),
+        ("Name three rivers in France.", "Loire, Seine, Rhône"),
+        ("List the colours of the rainbow in order.", "Red, orange, yellow, green, blue, indigo, violet"),
+        ("中国的首都是哪里？", "北京。"),
+        ("Translate to German: The cat sleeps.", "Die Katze schläft."),
+        ("Which word rhymes with cat?", "hat"),
+        ("Write a haiku about frost.", "White breath on the glass\na spider's net holds the dawn\nnobody moves yet"),
+        ("Ist der Wal ein Fisch? Antworte mit ja oder nein.", "Nein"),
+        ("Write an email that turns down an invitation.", "Dear Ana,\n\nI'm sorry, but I can't come. Thank you!"),
+        ("Sing me a line of a love song.", "Oh, I can't help falling for the way you laugh."),
+    ],
+)  # fmt: skip
+def test_short_right_answers_stay(prompt: str, answer: str) -> None:
+    assert reasons(pair(prompt, answer)) == [None]
+    assert score(prompt, answer) > 0.3
+
+
+def test_more_is_better_only_up_to_what_is_asked() -> None:
+    open_prompt, closed = "Explain why the sky is blue.", "Yes or no: is the sky blue?"
+    long = "The sky is blue because air scatters short wavelengths more than long ones. "
+    more = "Sunlight holds every colour, and the blue part is spread over all of the sky, so it comes from everywhere. "
+    gain_open = score(open_prompt, long + more, "detail") - score(open_prompt, "Rayleigh scattering.", "detail")
+    gain_closed = score(closed, long + more, "detail") - score(closed, "Yes, it is.", "detail")
+    assert gain_open > gain_closed > 0
+
+
+REFUSALS = [
+    "I'm sorry, but I can't assist with that.",
+    "I am sorry, I cannot provide a list of such sites.",
+    "Unfortunately, I am unable to browse the internet.",
+    "I cannot fulfil this request, as it would be harmful.",
+    "Sorry, I can't do that.",
+    "Lo siento, pero no puedo ayudarte con eso.",
+    "Je suis désolé, mais je ne peux pas répondre à cette question.",
+    "Es tut mir leid, aber ich kann dir dabei leider nicht helfen.",
+    "Desculpe, mas não posso ajudar com isso.",
+    "Mi dispiace, ma non posso aiutarti.",
+    "Helaas kan ik je daar niet mee helpen: het spijt me, maar ik kan dit niet doen.",
+    "Извините, но я не могу помочь с этим.",
+    "Maaf, saya tidak dapat membantu hal itu.",
+    "很抱歉，我无法回答这个问题。",
+    "申し訳ありませんが、その質問にはお答えできません。",
+    "죄송하지만 그 요청은 도와드릴 수 없습니다.",
+]
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_refusals_in_many_languages(answer: str) -> None:
+    assert reasons(pair("Tell me how to do it.", answer)) == ["refusal"]
+    assert reasons(pair("Tell me how to do it.", answer), minimum=0) == [None]
+
+
+DISCLAIMERS = [
+    "As an AI language model, I have no favourite.",
+    "I'm just an AI, so I cannot taste.",
+    "I was trained by OpenAI on many texts.",
+    "My training data ends before that.",
+    "Como modelo de lenguaje, no tengo gustos.",
+    "En tant qu'IA, je n'ai pas de préférence.",
+    "Als KI habe ich keinen Geschmack.",
+    "Come modello linguistico non ho gusti.",
+    "Как языковая модель, я не имею вкуса.",
+    "Sebagai model bahasa, saya tidak punya selera.",
+    "作为一个AI语言模型，我没有喜好。",
+    "AIとして、好みはありません。",
+    "인공지능 언어 모델로서 저는 취향이 없습니다.",
+]
+
+
+@pytest.mark.parametrize("answer", DISCLAIMERS)
+def test_disclaimers_in_many_languages(answer: str) -> None:
+    assert score("Which cheese is best?", answer, "ai_disclaimer") == 0.4
+
+
+@pytest.mark.parametrize(
+    "text", ["The airline said it rained.", "He works as an air traffic guide.", "亚洲的大米很香。"]
+)
+def test_other_words_are_no_disclaimer(text: str) -> None:
+    assert score("Which cheese is best?", text, "ai_disclaimer") == 1
+
+
+@pytest.mark.parametrize("name", ["REFUSAL", "AI_DISCLAIMER", "CLOSED", "BRIEF", "TRANSLATE"])
+def test_hints_miss_no_phrase(name: str) -> None:
+    listed: phrases.Phrases = getattr(phrases, name)
+    tasks = (
+        "yes or no?/classify this/how many are there/what year was it/who is he/when did it/name a river/pick a) now"
+        "/ja oder nein/summarise briefly/写一句话/translate it/переведи это/一言で要約して/是不是"
+    )
+    texts = [*REFUSALS, *DISCLAIMERS, *tasks.split("/")]
+    matched = [t for t in texts if listed.pattern.search(t.lower())]
+    assert matched
+    assert [t for t in matched if not listed.found(t.lower())] == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["N/A", "n/a.", "<noinput>", "<nooutput>", "TODO", "[insert answer here]", "...", "TBD", "Your answer here"],
+)
+def test_placeholders_are_dropped(answer: str) -> None:
+    assert reasons(pair(ASKED, answer)) == ["low_quality"]
+
+
+@pytest.mark.parametrize(
+    "answer", ["None", "no", "A", "null", "undefined", "0", "[1, 2]", "<b>bold</b>", "INSERT INTO t VALUES (1);"]
+)
+def test_what_looks_like_a_placeholder_stays(answer: str) -> None:
+    assert reasons(pair("What does the program print?", answer)) == [None]
+
+
+@pytest.mark.parametrize("answer", ["", " \n\t", "\u200b", "\ufeff \u200b\n"])
+def test_an_empty_answer_is_dropped_whatever_the_limit(answer: str) -> None:
+    assert reasons(pair(ASKED, answer), minimum=0) == ["empty_response"]
+
+
+def test_dialogues() -> None:
+    question, answer = ("user", ASKED), ("assistant", GOOD)
+    measured = measure(
+        [question, answer, question, answer],
+        [question, answer, question],
+        [question, answer, question, ("assistant", " ")],
+        [question, answer, question, ("assistant", FAULTY["refusal"])],
+        [question],
+        [],
+        [("system", "Be kind."), question, answer],
+    )
+    complete = measured["quality_complete"].to_list()
+    assert complete == [1, 0.8, 0.5, 1, 0, 0, 1]
+    scores = measured["quality"].to_list()
+    assert scores[0] > scores[1] > scores[2] > 0 == scores[4] == scores[5]
+    assert 0 < scores[3] < scores[0]
+    assert scores[6] == scores[0]
+
+
+def test_answers_that_are_not_trained_on_are_not_judged() -> None:
+    row = [("user", ASKED), ("assistant", FAULTY["refusal"]), ("user", ASKED), ("assistant", GOOD)]
+    with_weights = measure(row, row, tags=["{}", '{"weights":[1,0,1,1]}'])["quality_refusal"].to_list()
+    assert with_weights[0] < 1 == with_weights[1]
+
+
+def test_a_follow_up_is_judged_with_what_it_follows() -> None:
+    first = [("user", ASKED), ("assistant", GOOD)]
+    more = (
+        "Basil also dislikes cold water, so let the can stand on the windowsill for some hours before watering leaves."
+    )
+    measured = measure([*first, ("user", "Anything else worth knowing?"), ("assistant", more)])
+    assert measured["quality_relevance"].item() == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("```python\nprint(1)\n", 0.3),
+        ("```python\nprint(1)\n```", 1),
+        ("Roses on the hill\nbend before the northern wind\nand nobody comes\nto see them any more\nor to ask why", 1),
+        ("We went to the market and bought bread, cheese, olives, two kinds of wine and", 0.3),
+        ("We went to the market and then we walked all the way back home in heavy rain", 0.6),
+        ("We went to the market and then we walked all the way back home in heavy rain.", 1),
+        ("昨天我们去了市场，买了很多东西，然后我们一起走回家，路上下着大雨但是大家都很开心", 0.6),
+        ("昨天我们去了市场，买了很多东西，然后我们一起走回家，路上下着大雨但是大家都很开心。", 1),
+    ],
+)
+def test_truncation(answer: str, value: float) -> None:
+    assert score("Tell me something.", answer, "truncation") == value
+
+
+def test_repetition_is_for_texts_of_fifty_words_and_knows_chinese() -> None:
+    assert score(ASKED, LOOP * 2, "repetition") == 1
+    assert score(ASKED, LOOP * 10, "repetition") < 0.3
+    assert score(ASKED, "把罗勒放在窗台上，每天给罗勒浇水。" * 12, "repetition") < 0.3
+    table = "\n".join(f"| {i} | {i * i} | {i**3} |" for i in range(40))
+    assert score("Make a table of squares and cubes.", table, "repetition") == 1
+
+
+def test_reasons_follow_the_limit() -> None:
+    rows = [pair(ASKED, GOOD), pair(ASKED, FAULTY["refusal"]), pair(ASKED, "N/A"), pair(ASKED, "")]
+    assert reasons(*rows) == [None, "refusal", "low_quality", "empty_response"]
+    assert reasons(*rows, minimum=0) == [None, None, None, "empty_response"]
+    kept = [sum(r is None for r in reasons(*rows, minimum=m / 10)) for m in range(11)]
+    assert kept == sorted(kept, reverse=True)
+    assert set(filter(None, reasons(*rows))) <= set(quality.REASONS)
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.sampled_from(["user", "assistant", "system", "tool"]), st.text(st.characters(codec="utf-8")))
+        )
+    ),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=100, deadline=None)
+def test_any_text_scores_within_bounds_and_by_itself(rows: list[list[Turn]], chance: random.Random) -> None:
+    measured = measure(*rows)
+    assert dict(measured.schema) == quality.COLUMNS
+    for column in measured.columns:
+        assert measured[column].is_between(0, 1).all()
+    order = list(range(len(rows)))
+    chance.shuffle(order)
+    for batch in (order[::2], order[1::2]):
+        again = measure(*[rows[i] for i in batch])
+        assert again.rows() == [measured.row(i) for i in batch]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "word " * 400_000,
+        "a" * 2_000_000,
+        "中" * 1_000_000,
+        "\n" * 1_000_000,
+        "[" * 1_000_000,
+        "```" * 300_001,
+        "Ã©" * 500_000,
+    ],
+)
+def test_huge_texts_take_no_time(text: str) -> None:
+    began = time.process_time()
+    measured = measure(pair(text, text), pair("Say it.", text))
+    assert time.process_time() - began < 2
+    assert measured["quality"].is_between(0, 1).all()
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+@pytest.mark.real
+def test_answers_written_by_people_stay(real_data: Path) -> None:
+    dolly = json.loads((real_data / "dolly" / "alpagasus_dolly_3k.json").read_text(encoding="utf-8"))
+    rows = [pair(f"{x['instruction']}\n{x['input']}", x["output"]) for x in dolly]
+    for name in ("seed_tasks.jsonl", "user_oriented_instructions.jsonl"):
+        for task in lines(real_data / "self_instruct" / name):
+            instances = task["instances"]
+            assert isinstance(instances, list)
+            rows += [pair(f"{task['instruction']}\n{i['input']}", i["output"]) for i in instances]
+    assert len(rows) == 2_996 + 427
+    dropped = [r for r in reasons(*rows) if r is not None]
+    assert len(dropped) / len(rows) < 0.003
+
+
+@pytest.mark.real
+def test_an_answer_to_another_prompt_scores_less(real_data: Path) -> None:
+    sets = {
+        "dolly": [
+            (x["instruction"], x["output"])
+            for x in json.loads((real_data / "dolly" / "alpagasus_dolly_3k.json").read_text(encoding="utf-8"))
+        ],
+        "chinese": [
+            (x["instruction"], x["output"])
+            for x in json.loads((real_data / "lang" / "alpaca" / "alpaca_zh_demo.json").read_text(encoding="utf-8"))
+        ],
+    }
+    for name, found in sets.items():
+        pairs = [(p, a) for p, a in found if len(a) > 80]
+        chosen = random.Random(7).sample(pairs, 100)
+        own = measure(*[pair(p, a) for p, a in chosen])["quality"]
+        swapped = measure(*[pair(p, chosen[i - 1][1]) for i, (p, _) in enumerate(chosen)])
+        of_prompt = [own[i - 1] for i in range(100)]  # the same answers, each with its own prompt
+        assert sum(a > b for a, b in zip(of_prompt, swapped["quality"], strict=True)) >= 75, name
+
+
+@pytest.mark.real
+def test_the_score_follows_people_about_as_well_as_length(real_data: Path) -> None:
+    """PandaLM's majority labels; "the longer answer wins" is right on 67.4% of these 894 pairs."""
+    better, worse = [], []
+    for x in json.loads((real_data / "judged" / "pandalm" / "testset-v1.json").read_text(encoding="utf-8")):
+        votes = [x[f"annotator{i}"] for i in (1, 2, 3)]
+        chosen = max((1, 2), key=votes.count)
+        if votes.count(chosen) >= 2:
+            prompt = f"{x['instruction']}\n{x['input'] or ''}"
+            better.append(pair(prompt, str(x[f"response{chosen}"])))
+            worse.append(pair(prompt, str(x[f"response{3 - chosen}"])))
+    assert len(better) == 894
+    first, second = measure(*better)["quality"], measure(*worse)["quality"]
+    right = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in zip(first, second, strict=True)]
+    assert sum(right) / 894 > 0.64
