@@ -9,10 +9,10 @@ mix: $(VENV)/.base
 	$(BIN)/curate build-mix --out mix
 
 test: $(VENV)/.test
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-real: $(VENV)/.test
-	$(BIN)/pytest -n 2 -m real
+	$(BIN)/pytest -n 2 --dist loadgroup -m real
 
 test-slow: $(VENV)/.test
 	$(BIN)/pytest -m slow

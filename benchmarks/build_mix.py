@@ -75,8 +75,8 @@ def ours(arguments: list[str], benchmarks: str | None, size: int | None) -> tupl
         cpu, wall, _ = stages.seconds[f"convert {name}"]
         stages.seconds[f"convert {name}"] = (cpu, wall, sum(d.rows for d in done))
         made += done
-    shards = [(s, n) for d in made for s, n in zip(d.shards, d.shard_rows, strict=True)]
-    examples = sum(n for _, n in shards)
+    shards = {shard: rows for done in made for shard, rows in done.shards.items()}
+    examples = sum(shards.values())
     for active in filters:
         with stages.stage(f"measure {active.name}", examples):
             for task in measure.plan(shards, [active])[0]:

@@ -4,6 +4,7 @@ Every raw row ends cited by an example, rejected with a code, or quarantined; a 
 on one, costs that row a refusal (`not_converted`, `converter_error`), never the run.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,8 @@ from caravan.converters.schema import (
     to_json,
 )
 from caravan.curate.read import Input, TextChanges, Unreadable, read
-from caravan.curate.shards import cache_folder, file_sha256, key, read_table, write_table, written_aside
+from caravan.curate.shards import cache_folder, key, read_table, write_table, written_aside
+from caravan.curate.unpack import Unusable, open_file
 from caravan.errors import UserError, did_you_mean
 from caravan.plugins import load
 
@@ -64,8 +66,7 @@ class FileConverted:
     sha256: str
     bytes: int
     version: int
-    shards: list[str]  # example shards, file names in the cache
-    shard_rows: list[int]
+    shards: dict[str, int]  # example shards: file names in the cache, and how many rows each has
     refused: str
     rows: int
     cited: int
@@ -74,7 +75,6 @@ class FileConverted:
     examples: int
     codes: dict[str, int]
     text_changes: dict[str, int]
-    from_cache: bool = False
 
 
 def check_options(converter: str, options: dict[str, JsonValue], where: str) -> str:
@@ -97,11 +97,14 @@ def check_options(converter: str, options: dict[str, JsonValue], where: str) -> 
 def convert_file(task: Task) -> FileConverted:
     """Convert one file, or find it in the cache. Runs in a worker process."""
     try:
-        digest, size = file_sha256(task.input.path), task.input.path.stat().st_size
-    except OSError:
+        with open_file(task.input.path) as file:
+            digest, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    except (Unusable, OSError):
         digest, size = "", 0  # `read` says why
     module = load("converters", task.converter)
-    name = key("convert", VERSION, digest, task.source, task.converter, module.VERSION, task.options, task.licence)
+    # Without a digest nothing is cached, but the shards of two such files must not have one name.
+    same = digest or task.input.name
+    name = key("convert", VERSION, same, task.source, task.converter, module.VERSION, task.options, task.licence)
     index = cache_folder() / f"convert-{name}.json"
     known = _from_cache(index, task)
     if known is not None:
@@ -109,98 +112,114 @@ def convert_file(task: Task) -> FileConverted:
     made = _convert(task, module, name, digest, size)
     if digest:
         with written_aside(index) as aside:
-            aside.write_text(json.dumps({k: v for k, v in asdict(made).items() if k not in ("task", "from_cache")}))
+            aside.write_text(json.dumps({k: v for k, v in asdict(made).items() if k != "task"}))
     return made
 
 
 def _from_cache(index: Path, task: Task) -> FileConverted | None:
     try:
-        made = FileConverted(task=task, from_cache=True, **json.loads(index.read_bytes()))
+        made = FileConverted(task=task, **json.loads(index.read_bytes()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
     whole = all((cache_folder() / shard).exists() for shard in [*made.shards, made.refused])
     return made if whole else None
 
 
-def _convert(task: Task, module: ModuleType, name: str, digest: str, size: int) -> FileConverted:
-    options = module.Options.model_validate_json(task.options)
-    licence = task.licence if task.licence is not None else module.LICENCE
-    changes = TextChanges()
-    refused: list[dict[str, Any]] = []
-    examples: list[Example | dict[str, Any]] = []
-    shards: list[str] = []
-    shard_rows: list[int] = []
-    raw_rows, cited, rejected, count = 0, set[int](), set[int](), 0
-    codes: Counter[str] = Counter()
+class _Conversion:
+    """One file's conversion as it goes: shards written so far, refusals, and the books."""
 
-    def flush() -> None:
-        shard = f"examples-{name}-{len(shards):04}.parquet"
-        write_table(pa.Table.from_pylist(examples, schema=arrow_schema(Example)), cache_folder() / shard)
-        shards.append(shard)
-        shard_rows.append(len(examples))
-        examples.clear()
+    def __init__(self, task: Task, module: ModuleType, name: str) -> None:
+        self._task, self._module, self._name = task, module, name
+        self._licence = task.licence if task.licence is not None else module.LICENCE
+        self._examples: list[dict[str, Any]] = []
+        self.shards: dict[str, int] = {}
+        self.refused: list[dict[str, Any]] = []
+        self.rows = self.quarantined = 0
+        self.cited, self.rejected = set[int](), set[int]()
+        self.codes: Counter[str] = Counter()
 
-    def refuse(fate: str, rows: tuple[int, ...], code: str, detail: str, raw: str) -> None:
-        refused.append({"fate": fate, "row": rows[0], "rows": rows, "code": code, "detail": detail, "raw": raw})
+    def readable(self, changes: TextChanges) -> Iterator[RawRow]:
+        """The raw rows of the file; what cannot be read goes to quarantine."""
+        for row in read(self._task.input, changes):
+            if isinstance(row, Unreadable):
+                self.quarantined += row.rows
+                self._refuse("quarantined", (row.row,), "unreadable", row.why, row.raw)
+            else:
+                yield row
 
-    rows = _rows(task.input, changes, lambda bad: refuse("quarantined", (bad.row,), "unreadable", bad.why, bad.raw))
-    for group in _groups(rows, module, options):
-        raw_rows += len(group)
-        numbers = tuple(r.row for r in group)
-        group_cited = set[int]()
-        refusals: list[Rejected] = []
-        for made in _run(module, group, options):
+    def take(self, group: list[RawRow], options: Any) -> None:
+        """Convert one group, and see that each of its rows is cited or refused."""
+        numbers = tuple(row.row for row in group)
+        cited, refusals = set[int](), list[Rejected]()
+        for made in _run(self._module, group, options):
             if isinstance(made, Rejected):
                 refusals.append(made)
                 continue
             cites = made.rows if made.rows is not None else numbers
-            group_cited.update(cites)
-            examples.append(_example(made, task, cites, licence))
-            count += 1
-            if len(examples) >= SHARD_ROWS:
-                flush()
-        lost = set(numbers) - group_cited - {n for r in refusals for n in (r.rows if r.rows is not None else numbers)}
-        if lost:
-            refusals.append(Rejected("not_converted", "the converter gave nothing for this row", tuple(sorted(lost))))
-        by_row = {r.row: r for r in group}
+            cited.update(cites)
+            self._examples.append(_example(made, self._task.source, cites, self._licence))
+            if len(self._examples) >= SHARD_ROWS:
+                self.flush()
+        refused = {n for refusal in refusals for n in (numbers if refusal.rows is None else refusal.rows)}
+        if forgotten := tuple(n for n in numbers if n not in cited and n not in refused):
+            refusals.append(Rejected("not_converted", "the converter gave nothing for this row", forgotten))
+        raw = {row.row: row.value for row in group}
         for refusal in refusals:
-            where = refusal.rows if refusal.rows is not None else numbers
-            codes[refusal.code] += 1
-            whole = [n for n in where if n not in group_cited]
-            rejected.update(whole)
-            raw = refusal.lost if refusal.lost is not None else [by_row[n].value for n in where if n in by_row]
-            text = to_json(raw[0] if isinstance(raw, list) and len(raw) == 1 and refusal.lost is None else raw)
-            refuse("rejected" if whole else "partly_rejected", where, refusal.code, refusal.detail, text)
-        cited |= group_cited
-    if examples or not shards:
-        flush()
-    quarantined = sum(r["fate"] == "quarantined" for r in refused)
-    store = f"refused-{name}.parquet"
-    write_table(pa.Table.from_pylist(refused, schema=REFUSED), cache_folder() / store)
+            self._reject(refusal, numbers if refusal.rows is None else refusal.rows, cited, raw)
+        self.rows += len(group)
+        self.cited |= cited
+
+    def flush(self) -> None:
+        """Write what has gathered as one shard."""
+        shard = f"examples-{self._name}-{len(self.shards):04}.parquet"
+        write_table(pa.Table.from_pylist(self._examples, schema=arrow_schema(Example)), cache_folder() / shard)
+        self.shards[shard] = len(self._examples)
+        self._examples.clear()
+
+    def end(self) -> str:
+        """Write the last shard, and what was refused; gives the name of the latter."""
+        if self._examples or not self.shards:
+            self.flush()
+        store = f"refused-{self._name}.parquet"
+        write_table(pa.Table.from_pylist(self.refused, schema=REFUSED), cache_folder() / store)
+        return store
+
+    def _reject(self, refusal: Rejected, rows: tuple[int, ...], cited: set[int], raw: dict[int, JsonValue]) -> None:
+        whole = [n for n in rows if n not in cited]
+        self.rejected.update(whole)
+        self.codes[refusal.code] += 1
+        lost = refusal.lost
+        if lost is None:
+            values = [raw[n] for n in rows if n in raw]
+            lost = values[0] if len(values) == 1 else values
+        fate = "rejected" if whole else "partly_rejected"
+        self._refuse(fate, rows, refusal.code, refusal.detail, to_json(lost))
+
+    def _refuse(self, fate: str, rows: tuple[int, ...], code: str, detail: str, raw: str) -> None:
+        self.refused.append({"fate": fate, "row": rows[0], "rows": rows, "code": code, "detail": detail, "raw": raw})
+
+
+def _convert(task: Task, module: ModuleType, name: str, digest: str, size: int) -> FileConverted:
+    options, changes = module.Options.model_validate_json(task.options), TextChanges()
+    work = _Conversion(task, module, name)
+    for group in _groups(work.readable(changes), module, options):
+        work.take(group, options)
+    refused = work.end()
     return FileConverted(
         task=task,
         sha256=digest,
         bytes=size,
         version=module.VERSION,
-        shards=shards,
-        shard_rows=shard_rows,
-        refused=store,
-        rows=raw_rows + quarantined,
-        cited=len(cited),
-        rejected=len(rejected),
-        quarantined=quarantined,
-        examples=count,
-        codes=dict(sorted(codes.items())),
-        text_changes={k: v for k, v in asdict(changes).items() if v},
+        shards=work.shards,
+        refused=refused,
+        rows=work.rows + work.quarantined,
+        cited=len(work.cited),
+        rejected=len(work.rejected),
+        quarantined=work.quarantined,
+        examples=sum(work.shards.values()),
+        codes=dict(sorted(work.codes.items())),
+        text_changes={change: count for change, count in asdict(changes).items() if count},
     )
-
-
-def _rows(source: Input, changes: TextChanges, bad: Any) -> Iterator[RawRow]:
-    for row in read(source, changes):
-        if isinstance(row, Unreadable):
-            bad(row)
-        else:
-            yield row
 
 
 def _groups(rows: Iterable[RawRow], module: ModuleType, options: Any) -> Iterator[list[RawRow]]:
@@ -238,11 +257,11 @@ def _problem(made: Converted) -> str | None:
     return None
 
 
-def _example(made: Converted, task: Task, cites: tuple[int, ...], licence: str) -> dict[str, Any]:
+def _example(made: Converted, source: str, cites: tuple[int, ...], licence: str) -> dict[str, Any]:
     return {
         "messages": made.messages,
-        "id": content_hash(task.source, made.messages),
-        "source": task.source,
+        "id": content_hash(source, made.messages),
+        "source": source,
         "tags": to_json(made.tags),
         "provenance": {
             "file": "",  # the same bytes under another name are the same shard: `load_examples` fills it in

@@ -53,7 +53,7 @@ def gather(
     )
     files = [made[n] for n in range(len(tasks))]
     _say_what_was_refused(files, progress)
-    shards = [(shard, rows) for done in files for shard, rows in zip(done.shards, done.shard_rows, strict=True)]
+    shards = {shard: rows for done in files for shard, rows in done.shards.items()}
     to_do, where = measure.plan(shards, filters)
     ran_measures = engine.run(measure.measure_shard, to_do, workers=workers, start_method=start_method)
     for _ in progress.track(ran_measures, "measure", sum(t.rows for t in to_do), "examples", lambda t: t.rows):

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Union
 
@@ -144,34 +144,43 @@ def _load(spec: _Spec, commit: str | None, path: Path) -> None:
 def _library(spec: _Spec, where: str) -> Iterator[None]:
     """Use the hub's libraries: without telemetry and chatter, and with their errors in one line."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    import datasets
-    import huggingface_hub
-
-    levels = datasets.logging.get_verbosity(), huggingface_hub.logging.get_verbosity()
-    bars = not datasets.are_progress_bars_disabled()
-    datasets.logging.set_verbosity(logging.CRITICAL)
-    huggingface_hub.logging.set_verbosity(logging.ERROR)
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
     try:
-        yield
+        with _quiet():
+            yield
     except UserError:
         raise
     except Exception as error:  # they raise their own, httpx's, fsspec's, Arrow's and plain ones
         raise _explained(error, spec, where) from error
-    finally:
-        datasets.logging.set_verbosity(levels[0])
-        huggingface_hub.logging.set_verbosity(levels[1])
-        if bars:
-            datasets.enable_progress_bars()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings of the libraries, and progress bars on a terminal alone; afterwards all as it was."""
+    import datasets
+    import huggingface_hub
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    with ExitStack() as after:
+        for logger, level in ((datasets.logging, logging.CRITICAL), (huggingface_hub.logging, logging.ERROR)):
+            after.callback(logger.set_verbosity, logger.get_verbosity())
+            logger.set_verbosity(level)
+        if not sys.stderr.isatty() and not datasets.are_progress_bars_disabled():
+            after.callback(datasets.enable_progress_bars)
+            datasets.disable_progress_bars()
+        if not sys.stderr.isatty() and not are_progress_bars_disabled():
+            after.callback(enable_progress_bars)
+            disable_progress_bars()
+        yield
 
 
 def _explained(error: Exception, spec: _Spec, where: str) -> UserError:
+    from datasets.data_files import EmptyDatasetError
     from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
     from huggingface_hub import constants, errors
 
     page = f"{constants.ENDPOINT}/datasets/{spec.repository}"
-    brief = (str(_root(error)).strip() or type(_root(error)).__name__).splitlines()[0][:200]
+    said = str(_root(error)).partition("Example of usage")[0]
+    brief = " ".join(said.split())[:300] or type(_root(error)).__name__
     status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else 0
     if isinstance(error, errors.GatedRepoError) or (isinstance(error, DatasetNotFoundError) and "gated" in str(error)):
         what, fix = "its publisher gives access on request", f"ask for it at {page}, then set HF_TOKEN"
@@ -179,7 +188,7 @@ def _explained(error: Exception, spec: _Spec, where: str) -> UserError:
         what, fix = f"no revision {spec.revision!r}", f"see its branches and tags at {page}"
     elif isinstance(error, errors.RepositoryNotFoundError | DatasetNotFoundError):
         what, fix = "no such data set on the hub", "check OWNER/NAME; if it is private, set HF_TOKEN"
-    elif isinstance(error, DataFilesNotFoundError):
+    elif isinstance(error, DataFilesNotFoundError | EmptyDatasetError):
         what, fix = "no data files that the datasets library reads", f"look at {page}; give the files by their paths"
     elif isinstance(error, errors.OfflineModeIsEnabled) or constants.is_offline_mode():
         what, fix = "not fetched before, and HF_HUB_OFFLINE is set", "fetch it once with a network"

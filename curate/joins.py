@@ -3,23 +3,32 @@
 Imported at first use only; `links.py` says what each is for.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from caravan.curate.kernels import Bytes, Hashes, Ints, given, kernel, mix
+from caravan.curate.kernels import Bytes, Hashes, Ints, given, integer, kernel, mix
 from caravan.curate.links import SLOTS
 
 Floats = npt.NDArray[np.float64]
+Cells = npt.NDArray[np.uint32]
 
-_WORDS = 8  # of a set's parity bits
 _SEED = np.uint64(0x9E6C63D0876A9A47)
 
 _U64, _I64, _F64 = given(types.uint64), given(types.int64), given(types.float64)
-_PAGE, _GRID = given(types.uint8, 2), given(types.int64, 2)
+_PAGE, _GRID, _CELLS = given(types.uint8, 2), given(types.int64, 2), given(types.uint32)
 _OUT_U64, _OUT_I64, _OUT_F64 = types.uint64[::1], types.int64[::1], types.float64[::1]
+_OUT_CELLS = types.uint32[::1]
+
+
+@kernel(types.int64(types.int64))
+def _cell_shift(cells: int) -> int:
+    """What shifts a hash to the number of its cell, of a power of two."""
+    shift = 64
+    while cells > 1:
+        cells >>= 1
+        shift -= 1
+    return shift
 
 
 @kernel(types.void(_U64, _I64, _PAGE, _PAGE, types.int64, types.int64, _OUT_U64))
@@ -36,7 +45,7 @@ def sketch(values: Hashes, offsets: Ints, order: Bytes, rank: Bytes, bands: int,
         has[:] = False
         count = 0
         for i in range(offsets[text], offsets[text + 1]):
-            s = np.int64(values[i] >> np.uint64(57))
+            s = integer(values[i] >> np.uint64(57))
             if not has[s]:
                 has[s] = True
                 slot[s] = values[i]
@@ -56,7 +65,7 @@ def sketch(values: Hashes, offsets: Ints, order: Bytes, rank: Bytes, bands: int,
                 k = 0
                 while not has[order[s, k]]:
                     k += 1
-                donor = np.int64(order[s, k])
+                donor = integer(order[s, k])
             slot[s] = slot[donor]
         for band in range(bands):
             h = _SEED + np.uint64(band)
@@ -65,43 +74,59 @@ def sketch(values: Hashes, offsets: Ints, order: Bytes, rank: Bytes, bands: int,
             out[text * bands + band] = h
 
 
-@kernel(types.int64(_U64, _I64, types.float64, types.int64, _OUT_I64, _OUT_U64, _OUT_F64))
-def prefix(values: Hashes, offsets: Ints, floor: float, bits: int, row: Ints, bucket: Hashes, upto: Floats) -> int:
+@kernel(types.int64(types.int64, types.float64))
+def _needed(size: int, limit: float) -> int:
+    """How many values of a set, in an order common to all, must hold one of any set at `limit` from it."""
+    most: int = size - integer(np.ceil(limit * size - 1e-6)) + 1
+    return most
+
+
+@kernel(types.void(_U64, types.int64, types.int64, _CELLS, types.int64, _OUT_I64, _OUT_I64))
+def _rarest(values: Hashes, start: int, stop: int, cells: Cells, count: int, place: Ints, out: Ints) -> None:
+    """Where the `count` rarest of values[start:stop] lie, rarest first: in the order (class of frequency, value)."""
+    shift = np.uint64(_cell_shift(cells.size))
+    place[:] = 0
+    for turn in range(2):  # count the classes, then give each value its place in the order
+        for i in range(start, stop):
+            level, part = 0, integer(cells[values[i] >> shift])
+            while part >= 16:
+                part >>= 1
+                level += 1
+            kind = min(8 * level + part, 255)
+            if turn == 0:
+                place[kind + 1] += 1
+                continue
+            if place[kind] < count:
+                out[place[kind]] = i
+            place[kind] += 1
+        if turn == 0:
+            for kind in range(256):
+                place[kind + 1] += place[kind]
+
+
+@kernel(types.int64(_U64, _I64, types.float64, _OUT_CELLS, _OUT_I64, _OUT_U64))
+def prefix(values: Hashes, offsets: Ints, floor: float, cells: Cells, row: Ints, bucket: Hashes) -> int:
     """The rarest values of each set, as many as a set at `floor` must share one of; returns how many were written.
 
-    Any fixed order of all values serves; this one is by (class of frequency, value), frequencies being counted in
-    2 ** bits cells. A value that is alone in its cell can have no partner and is left out.
+    Frequencies are counted in `cells`, zeros at first: a value that is alone in its cell is in one set only.
     """
-    cells = np.zeros(1 << bits, np.int64)
-    shift = np.uint64(64 - bits)
+    shift = np.uint64(_cell_shift(cells.size))
+    longest = 0
     for i in range(values.size):
         cells[values[i] >> shift] += 1
-    place = np.empty(257, np.int64)
+    for text in range(offsets.size - 1):
+        longest = max(longest, offsets[text + 1] - offsets[text])
+    place, chosen = np.empty(257, np.int64), np.empty(longest + 1, np.int64)
     n = 0
     for text in range(offsets.size - 1):
-        start, stop = offsets[text], offsets[text + 1]
-        size = stop - start
-        place[:] = 0
-        for turn in range(2):  # count the classes, then give each value its place in the order
-            for i in range(start, stop):
-                times = cells[values[i] >> shift]
-                level, part = 0, times
-                while part >= 16:
-                    part >>= 1
-                    level += 1
-                cell = min(8 * level + part, 255)
-                if turn == 0:
-                    place[cell + 1] += 1
-                    continue
-                at = place[cell]
-                place[cell] += 1
-                needed = (size - at) / size  # no pair above this similarity needs the value
-                if times > 1 and needed >= floor - 1e-9:
-                    row[n], bucket[n], upto[n] = text, values[i], needed
-                    n += 1
-            if turn == 0:
-                for cell in range(256):
-                    place[cell + 1] += place[cell]
+        size = offsets[text + 1] - offsets[text]
+        count = min(_needed(size, floor), size)
+        _rarest(values, offsets[text], offsets[text + 1], cells, count, place, chosen)
+        for i in range(count):
+            value = values[chosen[i]]
+            if cells[value >> shift] > 1:
+                row[n], bucket[n] = text, value
+                n += 1
     return n
 
 
@@ -123,42 +148,43 @@ def jaccard(values: Hashes, a: int, a_stop: int, b: int, b_stop: int, needed: fl
     return similarity if similarity >= needed else -1.0
 
 
-@kernel(types.int64(types.uint64[:, ::1], types.int64, types.int64))
-def _apart(parity: Any, a: int, b: int) -> int:
-    """A lower bound of how many values lie in one of two sets only: each flips one bit of its set's parity."""
-    bits = 0
-    for word in range(_WORDS):
-        x = parity[a, word] ^ parity[b, word]
-        x -= (x >> np.uint64(1)) & np.uint64(0x5555555555555555)
-        x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
-        x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-        bits += np.int64((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
-    return bits
-
-
-@kernel(types.uint64[:, ::1](_U64, _I64, _I64))
-def _parities(values: Hashes, starts: Ints, stops: Ints) -> Any:
-    parity = np.zeros((starts.size, _WORDS), np.uint64)
-    for number in range(starts.size):
-        for i in range(starts[number], stops[number]):
-            word = np.int64((values[i] >> np.uint64(6)) & np.uint64(_WORDS - 1))
-            parity[number, word] ^= np.uint64(1) << (values[i] & np.uint64(63))
-    return parity
+@kernel(types.boolean(_I64, _I64, types.int64, types.int64))
+def _meet(members: Ints, group: Ints, a: int, b: int) -> bool:
+    """Whether two sets share a group; each set's groups ascend."""
+    i, j = members[a], members[b]
+    while i < members[a + 1] and j < members[b + 1]:
+        if group[i] == group[j]:
+            return True
+        if group[i] < group[j]:
+            i += 1
+        else:
+            j += 1
+    return False
 
 
 @kernel(
-    types.void(_I64, _GRID, _U64, _I64, _I64, _I64, _I64, types.int64, _F64, _OUT_I64, _OUT_I64, _OUT_F64),
+    types.void(
+        *(_I64, _GRID, _U64, _I64, _I64, _I64, _I64, _F64),
+        *(_U64, _I64, _I64, _F64),
+        *(_OUT_CELLS, types.int64, types.int64, _OUT_I64, _OUT_I64, _OUT_F64),
+    )
 )
 def greedy(
     order: Ints,
-    sets: Any,
+    sets: Ints,
     values: Hashes,
     starts: Ints,
     stops: Ints,
     members: Ints,
     group: Ints,
-    groups: int,
     limits: Floats,
+    beside: Hashes,
+    beside_starts: Ints,
+    beside_stops: Ints,
+    beside_limits: Floats,
+    cells: Cells,
+    list_bits: int,
+    room: int,
     partner: Ints,
     link: Ints,
     similarity: Floats,
@@ -166,16 +192,24 @@ def greedy(
     """Fill `partner`, `link` and `similarity` of the rows of `order`: see `links.greedy`.
 
     Row r has in link l the set `sets[l, r]` (-1: none); set s has `values[starts[s]:stops[s]]` and lies in the groups
-    `group[members[s]:members[s + 1]]`. Kept sets hang on their groups as linked lists, in the order they were kept.
+    `group[members[s]:members[s + 1]]`. A row meets only kept sets that share one of its rarest values (as `prefix`),
+    and of these only such as can still reach the limit when that value is the first they share (Xiao et al. 2008):
+    neither a large group nor a long common template makes each row be compared with each. `cells` are zeros, to
+    count frequencies in; kept sets hang by their rarest values, `room` in all, on 2 ** list_bits lists. Set s goes with
+    `beside[beside_starts[s]:beside_stops[s]]`, which must be alike from `beside_limits[l]` on, or be empty in both.
     """
-    parity = _parities(values, starts, stops)
-    head, tail = np.full(groups, -1, np.int64), np.full(groups, -1, np.int64)
-    after, owner = np.full(group.size, -1, np.int64), np.empty(group.size, np.int64)
-    seen, place, row_of = (
-        np.full(starts.size, -1, np.int64),
-        np.zeros(starts.size, np.int64),
-        np.empty(starts.size, np.int64),
-    )
+    shift, list_shift = np.uint64(_cell_shift(cells.size)), np.uint64(64 - list_bits)
+    longest = 0
+    for a in range(starts.size):
+        longest = max(longest, stops[a] - starts[a])
+        for i in range(starts[a], stops[a]):
+            cells[values[i] >> shift] += 1
+    head, after, owner = np.full(1 << list_bits, -1, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+    position, of = np.empty(room, np.int32), np.empty(room, np.int64)
+    reach, smallest = np.zeros(1 << list_bits, np.float32), np.full(1 << list_bits, np.inf, np.float32)
+    seen, kept_at = np.full(starts.size, -1, np.int64), np.zeros(starts.size, np.int64)
+    row_of, nodes = np.empty(starts.size, np.int64), 0
+    place, chosen = np.empty(257, np.int64), np.empty((limits.size, longest + 1), np.int64)
     for at in range(order.size):
         row = order[at]
         best, best_place = -1.0, order.size
@@ -183,26 +217,35 @@ def greedy(
             a = sets[number, row]
             if a < 0:
                 continue
-            a_size = stops[a] - starts[a]
-            for member in range(members[a], members[a + 1]):
-                node = head[group[member]]
+            size, limit = stops[a] - starts[a], limits[number]
+            count = min(_needed(size, limit), size)
+            _rarest(values, starts[a], stops[a], cells, count, place, chosen[number])
+            for i in range(count):
+                value = values[chosen[number, i]]
+                if cells[value >> shift] == 1:
+                    continue
+                on = integer(value >> list_shift) ^ number
+                if size > reach[on] or smallest[on] > (size - (1.0 + limit) * i) / limit + 1e-3:
+                    continue
+                node = head[on]
                 while node >= 0:
-                    b = owner[node]
+                    b, at_b, same = owner[node], position[node], values[of[node]] == value
                     node = after[node]
-                    if best == 1.0 and place[b] >= best_place:
-                        break  # whatever hangs behind was kept later still
-                    if seen[b] == at:
+                    if not same or seen[b] == at:
                         continue
                     seen[b] = at
-                    needed = max(limits[number], best)
-                    b_size = stops[b] - starts[b]
-                    if min(a_size, b_size) < needed * max(a_size, b_size) - 1e-6:
-                        continue
-                    if _apart(parity, a, b) > (a_size + b_size) * (1.0 - needed) / (1.0 + needed) + 1e-6:
+                    needed, b_size = max(limit, best), stops[b] - starts[b]
+                    if min(size - i, b_size - at_b) < needed / (1.0 + needed) * (size + b_size) - 1e-6:
                         continue
                     found = jaccard(values, starts[a], stops[a], starts[b], stops[b], needed)
-                    if found >= 0.0 and (found > best or place[b] < best_place):
-                        best, best_place = found, place[b]
+                    if found < 0.0 or not (found > best or kept_at[b] < best_place):
+                        continue
+                    c, c_stop, d, d_stop = beside_starts[a], beside_stops[a], beside_starts[b], beside_stops[b]
+                    alike = (
+                        c + d == c_stop + d_stop or jaccard(beside, c, c_stop, d, d_stop, beside_limits[number]) >= 0.0
+                    )
+                    if alike and _meet(members, group, a, b):
+                        best, best_place = found, kept_at[b]
                         partner[row], link[row], similarity[row] = row_of[b], number, found
         if best >= 0.0:
             continue
@@ -210,12 +253,15 @@ def greedy(
             a = sets[number, row]
             if a < 0:
                 continue
-            place[a], row_of[a] = at, row
-            for member in range(members[a], members[a + 1]):
-                owner[member] = a
-                last = tail[group[member]]
-                if last < 0:
-                    head[group[member]] = member
-                else:
-                    after[last] = member
-                tail[group[member]] = member
+            kept_at[a], row_of[a] = at, row
+            size, limit = stops[a] - starts[a], limits[number]
+            for i in range(min(_needed(size, limit), size)):
+                value = values[chosen[number, i]]
+                if cells[value >> shift] == 1:
+                    continue
+                on = integer(value >> list_shift) ^ number
+                owner[nodes], position[nodes], of[nodes], after[nodes] = a, i, chosen[number, i], head[on]
+                head[on] = nodes
+                nodes += 1
+                reach[on] = max(reach[on], (size - (1.0 + limit) * i) / limit + 1e-3)
+                smallest[on] = min(smallest[on], size)

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from numba import njit, types
 
 F = TypeVar("F", bound=Callable[..., Any])
+compiler: Any = njit
+integer: Any = np.int64  # inside a kernel all whole numbers are of this type
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -31,10 +33,9 @@ def kernel(*signature: Any) -> Callable[[F], F]:
 
     def compiled(function: F) -> F:
         try:
-            made: F = njit(*signature, cache=True, nogil=True, error_model="numpy")(function)
+            return compiler(*signature, cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
         except RuntimeError:  # numba found no folder that it may write to
-            made = njit(*signature, nogil=True, error_model="numpy")(function)
-        return made
+            return compiler(*signature, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
 
     return compiled
 
@@ -45,6 +46,7 @@ def given(kind: Any, dimensions: int = 1) -> Any:
 
 
 _U8, _U64, _I64 = given(types.uint8), given(types.uint64), given(types.int64)
+_TUPLE: Any = types.UniTuple
 _OUT_U8, _OUT_U64, _OUT_I64 = types.uint8[::1], types.uint64[::1], types.int64[::1]
 
 
@@ -58,10 +60,10 @@ def mix(h: Any) -> Any:
     return h ^ (h >> np.uint64(31))
 
 
-@kernel(types.UniTuple(types.int64, 2)(_U8, types.int64))
+@kernel(_TUPLE(types.int64, 2)(_U8, types.int64))
 def _character(data: Bytes, p: int) -> tuple[int, int]:
     """The code point at byte `p` of valid UTF-8, ASCII lower-cased, and where the next one starts."""
-    c = np.int64(data[p])
+    c = integer(data[p])
     if c < 0x80:
         return (c + 32 if 65 <= c <= 90 else c), p + 1
     if c < 0xE0:
@@ -95,11 +97,11 @@ def tokens(data: Bytes, offsets: Ints, table: Bytes, shift: int, out: Hashes, en
         p, stop = offsets[text], offsets[text + 1]
         while p < stop:
             if kind == 1:
-                c = np.int64(plain[data[p]])
+                c = integer(plain[data[p]])
                 while c != 0:
                     h = (h ^ np.uint64(c)) * _MULTIPLY
                     p += 1
-                    c = np.int64(plain[data[p]]) if p < stop else 0
+                    c = integer(plain[data[p]]) if p < stop else 0
                 if p == stop:
                     break
             c, p = _character(data, p)
@@ -196,11 +198,11 @@ def distinct(values: Hashes, offsets: Ints) -> None:
         size = stop - start
         place[: size + 1] = 0
         for i in range(start, stop):
-            place[np.int64(((values[i] >> np.uint64(32)) * np.uint64(size)) >> np.uint64(32)) + 1] += 1
+            place[integer(((values[i] >> np.uint64(32)) * np.uint64(size)) >> np.uint64(32)) + 1] += 1
         for i in range(size):
             place[i + 1] += place[i]
         for i in range(start, stop):
-            cell = np.int64(((values[i] >> np.uint64(32)) * np.uint64(size)) >> np.uint64(32))
+            cell = integer(((values[i] >> np.uint64(32)) * np.uint64(size)) >> np.uint64(32))
             scratch[place[cell]] = values[i]
             place[cell] += 1
         for i in range(1, size):

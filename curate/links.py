@@ -26,8 +26,8 @@ class Links:
     """One key's buckets: member `m` says that row `row[m]` (0-based) lies in bucket `bucket[m]` (any 64-bit label).
 
     `shingles` has one entry a row; a row without shingles is alike to nothing. `reason` is what a dropped row gets.
-    Pairs below `floor` may share no bucket, so that no limit may lie below it. `upto[m]` is the similarity up to which
-    member `m` is needed to find every pair (None: any): under a higher limit it is passed over.
+    Pairs below `floor` may share no bucket, so that no limit may lie below it. Where `beside` is given, two rows are
+    alike only if these sets have at least the similarity `beside_limit` too, or are both empty.
     """
 
     key: str
@@ -36,7 +36,8 @@ class Links:
     bucket: Buckets
     shingles: Shingles
     floor: float = 0.0
-    upto: npt.NDArray[np.float64] | None = None
+    beside: Shingles | None = None
+    beside_limit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,12 @@ def greedy(rows: int, links: Sequence[Links], limits: Sequence[float], order: Ro
     taking[order] = True
     sets = np.full((len(links), rows), -1, np.int64)
     values, starts, stops, counts, group = [], [], [], [], []
-    made = groups = size = 0  # sets, groups and values of the links before
+    beside, beside_starts, beside_stops = [np.empty(0, np.uint64)], [], []
+    made = groups = size = room = beside_size = (
+        0  # sets, groups, values, prefixes and values beside, of the links before
+    )
     for number, (each, limit) in enumerate(zip(links, limits, strict=True)):
         takes = taking[each.row] & (np.diff(each.shingles.offsets)[each.row] > 0)
-        if each.upto is not None:
-            takes &= each.upto >= limit - 1e-9
         row, bucket = shared(each.row[takes], each.bucket[takes])
         labels, dense = np.unique(bucket, return_inverse=True)
         by_row = np.argsort(row, kind="stable")
@@ -75,19 +77,32 @@ def greedy(rows: int, links: Sequence[Links], limits: Sequence[float], order: Ro
         stops.append(each.shingles.offsets[1:][members] + size)
         counts.append(count)
         group.append(dense[by_row] + groups)
+        room += _room(stops[-1] - starts[-1], limit)
+        at = each.beside.offsets if each.beside else np.zeros(rows + 1, np.int64)
+        beside_starts.append(at[:-1][members] + beside_size)
+        beside_stops.append(at[1:][members] + beside_size)
+        if each.beside:
+            beside.append(each.beside.values)
+            beside_size += len(each.beside.values)
         made, groups, size = made + len(members), groups + len(labels), size + len(each.shingles.values)
 
     partner, link, similarity = np.full(rows, -1, np.int64), np.full(rows, -1, np.int64), np.zeros(rows)
     joins.greedy(
         np.ascontiguousarray(order, np.int64),
         sets,
-        values[0] if len(values) == 1 else _joined(values, np.uint64),
-        _joined(starts, np.int64),
-        _joined(stops, np.int64),
-        np.concatenate([[0], np.cumsum(_joined(counts, np.int64))]),
-        _joined(group, np.int64),
-        groups,
+        values[0] if len(values) == 1 else np.concatenate([np.empty(0, np.uint64), *values]),
+        _joined(starts),
+        _joined(stops),
+        np.concatenate([[0], np.cumsum(_joined(counts))]),
+        _joined(group),
         np.array(limits, np.float64),
+        np.concatenate(beside),
+        _joined(beside_starts),
+        _joined(beside_stops),
+        np.array([each.beside_limit for each in links], np.float64),
+        _cells(int((_joined(stops) - _joined(starts)).sum())),
+        max(room.bit_length(), 10),
+        room,
         partner,
         link,
         similarity,
@@ -139,21 +154,28 @@ def lsh_shape(floor: float, recall: float = 0.999) -> tuple[int, int]:
     return next((shape for shape in shapes if lsh_recall(floor, *shape) >= recall), (SLOTS, 1))
 
 
-def prefix_buckets(shingles: Shingles, floor: float) -> tuple[Rows, Buckets, npt.NDArray[np.float64]]:
-    """Members (row, bucket, upto) such that sets at Jaccard `floor` or more share a bucket: all of them, always.
+def prefix_buckets(shingles: Shingles, floor: float) -> tuple[Rows, Buckets]:
+    """Members (row, bucket) such that sets at Jaccard `floor` or more share a bucket: all of them, always.
 
     Two sets that share at least floor * |a| values share one of the |a| - ceil(floor * |a|) + 1 first of a in any
     order common to all sets; with the rarest first these buckets are small (Chaudhuri, Ganti and Kaushik 2006).
-    `upto` is what `Links.upto` asks for.
     """
     from caravan.curate import joins
 
-    bits = min(max(int(shingles.values.size).bit_length(), 10), 26)
-    sizes = np.diff(shingles.offsets)
-    room = int(np.ceil(sizes * (1.0 - floor) + 1.0).sum())
-    row, bucket, upto = np.empty(room, np.int64), np.empty(room, np.uint64), np.empty(room)
-    count = joins.prefix(shingles.values, shingles.offsets, floor, bits, row, bucket, upto)
-    return row[:count].copy(), bucket[:count].copy(), upto[:count].copy()
+    room = _room(np.diff(shingles.offsets), floor)
+    row, bucket = np.empty(room, np.int64), np.empty(room, np.uint64)
+    count = joins.prefix(shingles.values, shingles.offsets, floor, _cells(shingles.values.size), row, bucket)
+    return shared(row[:count], bucket[:count])
+
+
+def _room(sizes: npt.NDArray[np.int64], limit: float) -> int:
+    """At least as many values as prefixes of sets of these sizes have in all."""
+    return int(np.ceil(sizes * (1.0 - limit) + 1.0 + 1e-6).sum())
+
+
+def _cells(values: int) -> npt.NDArray[np.uint32]:
+    """Zeros to count the frequencies of so many values in: a power of two of them."""
+    return np.zeros(1 << min(max(values.bit_length(), 10), 26), np.uint32)
 
 
 @cache
@@ -166,5 +188,5 @@ def _donors() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     return order.astype(np.uint8), np.argsort(order, axis=1).astype(np.uint8)
 
 
-def _joined(parts: Sequence[npt.NDArray[np.generic]], kind: type[np.generic]) -> npt.NDArray[np.generic]:
-    return np.concatenate([np.empty(0, kind), *parts]).astype(kind, copy=False)
+def _joined(parts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.empty(0, np.int64), *parts])

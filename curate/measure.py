@@ -4,7 +4,7 @@ A measure is stored as a shard of its own beside the examples, row for row, name
 filter, its version, its settings and its fingerprint; limits are no part of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -82,11 +82,11 @@ def _split(name: str, module: ModuleType, table: dict[str, JsonValue], where: st
         raise UserError(f"{key_name or 'this table'}: {first['msg']}", where=where, fix="correct its value") from None
 
 
-def plan(shards: Sequence[tuple[str, int]], filters: Sequence[ActiveFilter]) -> tuple[list[Task], dict[str, list[str]]]:
+def plan(shards: Mapping[str, int], filters: Sequence[ActiveFilter]) -> tuple[list[Task], dict[str, list[str]]]:
     """What is still to be measured, and where every shard's measures lie (in the order of `filters`)."""
     prints = [f.fingerprint() for f in filters]
     tasks, where = [], {}
-    for shard, rows in dict(shards).items():  # two files with the same bytes share their shards
+    for shard, rows in shards.items():
         names = [
             "measure-" + key(shard, f.name, f.module.VERSION, f.settings.model_dump(mode="json"), p) + ".parquet"
             for f, p in zip(filters, prints, strict=True)

@@ -24,7 +24,8 @@ from caravan.curate.unpack import BLOCK, Bad, Stream
 
 MAX_DEPTH = 100
 MAX_RECORD = 1 << 28
-_HOPELESS = 10_000
+_HOPELESS = 10_000  # levels after which nobody looks for the end
+_MOST_ENDLESS = 25  # each costs a look through the rest of the file
 _TOO_LONG = f"longer than {MAX_RECORD >> 20} MiB, which is no row: split it"
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels: flatten it"
 _CUT = "the file breaks off in this record: get it whole"
@@ -33,10 +34,10 @@ _REST = "nothing behind it in the file is read"
 _MEND = "mend or delete it"
 _QUOTE, _OPEN, _CLOSE = b'"[]'
 
-_GAP = re.compile(rb"[\s,]*+")
+_GAP = re.compile(rb"(?:[\s,]++|\xef\xbb\xbf)*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.S)
 _SCALAR = re.compile(rb'[^\s,\[\]{}"]++')
-_STRAY = re.compile(rb"[\]}](?:[\s,]*+[\]}])*+")
+_STRAY = re.compile(rb"\}(?:[\s,]*+\})*+|\](?:[\s,]*+\])*+")
 _BRACKET = re.compile(rb'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{}]*+)*+([\[\]{}])', re.S)
 _FIRST_KEY = re.compile(rb'\{\s*+"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*+:', re.S)
 _BETWEEN = re.compile(rb"\}(\s*+,\s*+)\Z")
@@ -161,6 +162,7 @@ class JsonValues:
         self._stream, self._blocks, self._parser = stream, iter(stream), Json(changes)
         self._data, self._at, self._ended = b"", 0, False
         self._row, self._in_list = 1, False
+        self._endless = 0  # broken records that have no end of their own
         self._one_by_one = 0  # up to here in `_data`, records must be read one by one
 
     def __iter__(self) -> Iterator[RawRow | Bad]:
@@ -207,10 +209,12 @@ class JsonValues:
     def _many(self) -> list[RawRow]:
         """All records up to the last one that begins in `_data`, if they can be parsed together."""
         first = _FIRST_KEY.match(self._data, self._at)
-        last = self._data.rfind(first[0], self._at + 1) if first and self._at >= self._one_by_one else -1
+        if first is None or self._at < self._one_by_one:
+            return []
+        last = self._data.rfind(first[0], self._at + 1)
         between = _BETWEEN.search(self._data, max(self._at, last - 64), last) if last > 0 else None
         if between is None:
-            self._one_by_one = max(self._one_by_one, last)
+            self._one_by_one = last if last > 0 else len(self._data)
             return []
         end = between.start() + 1
         rows = self._parser.rows(self._row, self._data[self._at : end])
@@ -222,9 +226,9 @@ class JsonValues:
         return rows
 
     def _one(self) -> RawRow | Bad:
-        size, depth = extent(self._data, self._at, alone=False)
+        size, depth = self._extent()
         while not size and not (depth > _HOPELESS and self._next_record()) and self._refill():
-            size, depth = extent(self._data, self._at, alone=self._ended and not self._in_list)
+            size, depth = self._extent()
         row, why = self._row, _NO_END
         self._row += 1
         if depth > MAX_DEPTH:
@@ -245,18 +249,23 @@ class JsonValues:
         self._at += size
         return Bad(row, why, self._data[self._at - size : self._at])
 
+    def _extent(self) -> tuple[int, int]:
+        return extent(self._data, self._at, alone=self._ended and not self._in_list)
+
     def _broken_extent(self, size: int) -> int:
         """How far a broken record reaches, 0 where that cannot be told; `size` is where its brackets close.
 
         A quotation mark or a bracket too many or too few makes it end too early, or swallow others.
         """
-        nearer = self._next_record(size or None)
-        if nearer:
+        if size and (nearer := self._next_record(size)):
             return nearer
         end = self._at + size
         mates = self._data[self._at : self._at + 1] + self._data[end - 1 : end]
         if size and (mates in (b"{}", b"[]") or mates[0] not in b"{[") and _AFTER.match(self._data, end):
             return size
+        self._endless += 1
+        if self._endless > _MOST_ENDLESS:
+            return 0
         while not (found := self._next_record()) and self._refill():
             pass
         return found or size

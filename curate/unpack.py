@@ -10,6 +10,7 @@ import os
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -91,7 +92,7 @@ class Stream:
         return b""
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """Open a regular file for reading; anything else raises `Unusable` at once, a pipe too."""
     try:
         kind = _kind(os.stat(path).st_mode)

@@ -98,7 +98,7 @@ def digests(texts: Texts) -> npt.NDArray[np.uint64]:
     for data, ends in _batches(texts):
         out, bounds = np.empty(data.size, np.uint8), np.zeros(ends.size, np.int64)
         kernels.squeeze(data, ends, _table(), out, bounds)
-        view = memoryview(out)
+        view = out.data
         joined = b"".join(
             blake2b(view[start:stop], digest_size=16).digest() if stop > start else bytes(16)
             for start, stop in pairwise(bounds.tolist())

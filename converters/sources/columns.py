@@ -149,7 +149,5 @@ def _without(value: JsonValue, path: str) -> JsonValue:
             return {k: v for k, v in value.items() if k != path}
         return {k: _without(v, tail) if dot and k == head else v for k, v in value.items()}
     if isinstance(value, list) and head.isdecimal():
-        return [
-            _without(v, tail) if dot and i == int(head) else v for i, v in enumerate(value) if dot or i != int(head)
-        ]
+        return [(_without(v, tail) if dot else None) if i == int(head) else v for i, v in enumerate(value)]
     return value

@@ -211,13 +211,13 @@ def groups(lines: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     many were hit, and by how many rows. `lines` are `table`'s; items too short stay in the denominator.
     """
     per_item = items(settings)
-    hit = lines.select("benchmark", "item", "file", "row").join(per_item, on=["benchmark", "item"])
+    hit = lines.select("benchmark", "item", "file", "row", "row_id").join(per_item, on=["benchmark", "item"])
     return (
         per_item.group_by("benchmark", "group", maintain_order=True)
         .agg(items=pl.len(), too_short=pl.col("too_short").sum())
         .join(
             hit.group_by("benchmark", "group").agg(
-                hit=pl.col("item").n_unique(), rows_hit=pl.struct("file", "row").n_unique()
+                hit=pl.col("item").n_unique(), rows_hit=pl.struct("file", "row", "row_id").n_unique()
             ),
             on=["benchmark", "group"],
             how="left",
@@ -232,7 +232,7 @@ def records(lines: pl.DataFrame, settings: Settings) -> list[BenchmarkRecord]:
     """The same for each benchmark as a whole, as the manifest holds it."""
     summed = groups(lines, settings).group_by("benchmark").agg(pl.col("items", "too_short", "hit").sum())
     sums = {row["benchmark"]: row for row in summed.to_dicts()}
-    rows = dict(lines.group_by("benchmark").agg(pl.struct("file", "row").n_unique()).iter_rows())
+    rows = dict(lines.group_by("benchmark").agg(pl.struct("file", "row", "row_id").n_unique()).iter_rows())
     return [
         BenchmarkRecord(
             name=loaded.name,

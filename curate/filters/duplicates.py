@@ -4,10 +4,15 @@ The prompt of a row is its user turns, the response its assistant turns, the con
 tool texts are left out, so that rows that share a system prompt do not become one. What counts as equal: texts that
 `words.digests` gives one hash, turn by turn. What counts as alike: the Jaccard similarity of `words.shingles`, over
 the turns joined by a line break. An empty text is equal and alike to nothing.
+
+Conversations are alike only if their responses are, too: at least half of the words that occur in either occur in
+both. A long prompt with two short answers, or ten thousand questions under one long instruction, are not one row,
+although most of their text is the same.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Literal, TypeAlias
 
@@ -34,6 +39,8 @@ EXACT, NEAR = "exact_duplicate", "near_duplicate"
 VERSION = 1
 COLUMNS: dict[str, pl.DataType] = {f"duplicate_{key}": pl.String() for key in ROLES}
 REASONS = (EXACT, NEAR)
+
+RESPONSES_ALIKE = 0.5
 
 _SLICE = 10_000  # rows whose texts are copied at a time
 
@@ -72,7 +79,7 @@ def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:  # noqa: A
     record = np.zeros(len(turns), [("role", "u1"), ("hash", "<u8", 2)])
     record["role"] = (turns["role"] == "assistant").to_numpy()
     record["hash"] = hashes
-    row, text = turns["row"].to_numpy(), hashes.any(axis=1)
+    row, text = turns["row"].to_numpy(), (hashes != 0).any(axis=1)
     return pl.DataFrame(
         {
             f"duplicate_{key}": _hexadecimal(batch.height, row[of], record[of], text[of])
@@ -163,13 +170,19 @@ def _alike(rows: pl.DataFrame, key: Key, settings: Settings) -> Links:
         nothing = Shingles(np.empty(0, np.uint64), np.zeros(rows.height + 1, np.int64))
         return Links(key, NEAR, none, none.astype(np.uint64), nothing, floor=math.inf)
     texts = (text for part in rows.iter_slices(_SLICE) for text in _texts(part, key))
-    shingles, upto = words.shingles(texts, settings.width), None
+    shingles = words.shingles(texts, settings.width)
     if settings.index == "prefix":
-        row, bucket, upto = joining.prefix_buckets(shingles, settings.floor)
+        row, bucket = joining.prefix_buckets(shingles, settings.floor)
     else:
         find = joining.lsh_buckets if settings.index == "lsh" else _datasketch_buckets
         row, bucket = find(shingles, *joining.lsh_shape(settings.floor))
-    return Links(key, NEAR, row, bucket, _only(shingles, row), settings.floor, upto)
+    near = Links(key, NEAR, row, bucket, _only(shingles, row), settings.floor)
+    if key != "conversation":
+        return near
+    members = np.zeros(rows.height, np.bool_)
+    members[row] = True
+    answers = _texts(rows.filter(pl.Series(members)), "response")
+    return replace(near, beside=_spread(words.shingles(answers, width=1), members), beside_limit=RESPONSES_ALIKE)
 
 
 def _texts(rows: pl.DataFrame, key: Key) -> list[str | None]:
@@ -177,6 +190,13 @@ def _texts(rows: pl.DataFrame, key: Key) -> list[str | None]:
     turn = pl.element().struct
     content = turn.field("content").filter(turn.field("role").is_in(ROLES[key]))
     return rows.select(pl.col("messages").list.eval(content).list.join("\n"))["messages"].to_list()
+
+
+def _spread(shingles: Shingles, members: npt.NDArray[np.bool_]) -> Shingles:
+    """The shingles of the members, in order, as those of all rows: the others have none."""
+    sizes = np.zeros(members.size, np.int64)
+    sizes[members] = np.diff(shingles.offsets)
+    return Shingles(shingles.values, np.concatenate([[0], np.cumsum(sizes)]))
 
 
 def _only(shingles: Shingles, rows: joining.Rows) -> Shingles:

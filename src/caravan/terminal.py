@@ -88,7 +88,7 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]], *
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
     grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for n, name in enumerate(header):
         grid.add_column(name, justify="left" if n < text_columns else "right", overflow="fold")

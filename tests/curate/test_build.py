@@ -234,7 +234,9 @@ def test_explain_finds_every_row_by_every_name(raw: Path, tmp_path: Path, alpaca
 
 def test_diff_says_which_rows_moved_and_why(raw: Path, tmp_path: Path) -> None:
     build_mix(recipe(raw), out=tmp_path / "a")
-    build_mix(recipe(raw, filters={"language": {"keep": ["fr"]}}), out=tmp_path / "b")
+    table = recipe(raw).model_dump(mode="json")
+    table["sources"]["alpaca"]["filters"] = {"language": {"keep": ["fr"]}}
+    build_mix(Recipe.model_validate(table), out=tmp_path / "b")
     result = diff(tmp_path / "a", tmp_path / "b")
     assert not result.same_content
     assert any("language" in line and "fr" in line for line in result.settings)

@@ -1,4 +1,4 @@
-"""The command as scripts use it: arguments, exit codes, one line for what a person can mend, JSON on standard output."""
+"""The command as scripts use it: arguments, exit codes, one line for each mistake, JSON on standard output."""
 
 import json
 import os
@@ -201,7 +201,7 @@ def test_unknown_option_is_usage_exit_status_2(folder: Path) -> None:
 
 
 HOSTILE: dict[str, bytes] = {
-    "truncated.json": json.dumps(alpaca_rows(3)).encode()[:-25],
+    "truncated.json": json.dumps(alpaca_rows(3, first=200)).encode()[:-25],
     "lfs.json": b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n",
     "binary.json": bytes(range(256)) * 64,
     "deep.json": b"[" * 100_000 + b"]" * 100_000,
@@ -244,11 +244,14 @@ def test_no_permission_is_one_clear_line(folder: Path) -> None:
     locked = folder / "locked.json"
     locked.write_text(json.dumps(alpaca_rows(2)), encoding="utf-8")
     locked.chmod(0)
+    # Root reads everything: go on as another user, after the imports, which that user may not be allowed to read.
     code = (
-        "import os\n"
+        "import os, sys\n"
+        "from caravan import plugins\nfrom caravan.curate import show\nfrom caravan.curate.cli import main\n"
+        "for name in plugins.find('converters'): plugins.load('converters', name)\n"
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "import sys; sys.argv = ['curate', 'convert', 'locked.json', '-o', 'x.parquet']\n"
-        "from caravan.curate.cli import main; main()"
+        "sys.argv = ['curate', 'convert', 'locked.json', '-o', 'x.parquet', '--workers', '1']\n"
+        "main()"
     )
     folder.chmod(0o777)
     cache = folder / "cache"
@@ -262,7 +265,7 @@ def test_no_permission_is_one_clear_line(folder: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"CARAVAN_CACHE": str(cache), "NUMBA_CACHE_DIR": str(cache)},
+        env=os.environ | {"CARAVAN_CACHE": str(cache)},
     )
     assert done.returncode == 2, done.stderr
     assert "locked.json" in done.stderr

@@ -25,7 +25,10 @@ from caravan.curate.read import expand, read
 from caravan.errors import UserError
 
 TOKEN = "hf_do_not_print_this_token"
-ROWS = [{"instruction": "Name a port.", "output": "Leixões"}, {"instruction": "And an inn?", "output": "The Lion"}]
+ROWS: list[Any] = [
+    {"instruction": "Name a port.", "output": "Leixões"},
+    {"instruction": "And an inn?", "output": "The Lion"},
+]
 LINES = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
 READ_ALL = """
 import json, sys
@@ -71,7 +74,7 @@ class Hub:
             def do_GET(self) -> None:
                 hub.answer(self)
 
-            do_HEAD = do_GET
+            do_HEAD = do_GET  # noqa: N815
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -195,15 +198,11 @@ def run(home: Path, url: str, *names: str, **environment: str) -> list[Any]:
 
 def test_rows_are_fetched_once_and_stay(hub: Hub, home: Path) -> None:
     name = "hub:harbour/lines"
-    assert run(home, hub.url, name) == [[name, ROWS]]
+    pinned = f"{name}@{hub.commit('harbour/lines')}:default/train"
+    assert run(home, hub.url, name, name, pinned) == [[name, ROWS], [name, ROWS], [pinned, ROWS]]
     assert f"Bearer {TOKEN}" in hub.tokens
     assert {request.split("/")[1] for request in hub.requests} == {"api", "datasets"}
-    first = hub.commit("harbour/lines")
-    hub.requests.clear()
-    assert run(home, hub.url, name) == [[name, ROWS]]
-    assert hub.requests == ["GET /api/datasets/harbour/lines"]  # is there a newer commit?
-    pinned = f"hub:harbour/lines@{first}:default/train"
-    assert run(home, hub.url, pinned) == [[pinned, ROWS]]
+    assert sum(request.startswith("GET") and request.endswith("data.jsonl") for request in hub.requests) == 1
     hub.files["harbour/lines"]["data.jsonl"] = LINES + LINES
     assert run(home, hub.url, name, pinned) == [[name, ROWS * 2], [pinned, ROWS]]
     hub.close()
@@ -279,6 +278,7 @@ def test_what_the_hub_refuses_is_one_line(hub: Hub, home: Path) -> None:
     assert not list((home / "cache/hub").iterdir())
 
 
+@pytest.mark.slow
 def test_a_transfer_that_breaks_goes_on_where_it_broke(hub: Hub, home: Path) -> None:
     hub.files["harbour/lines"]["data.jsonl"] = LINES * 1000
     hub.behaviour = "die once"
@@ -317,8 +317,8 @@ def test_frames_are_written_by_content() -> None:
         assert list(read(one)) == [RawRow(1, ROWS[0]), RawRow(2, ROWS[1])]
     assert len({one.path for one in inputs[1:]}) == 1
     assert frame_input("harbour", pl.DataFrame(ROWS[:1])).path != inputs[0].path
-    with pytest.raises(UserError, match="a list is no frame; give a polars.DataFrame"):
-        frame_input("harbour", ROWS)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="a list is no frame"):
+        frame_input("harbour", ROWS)
 
 
 def test_fetch_names_the_place_of_a_wrong_name() -> None:

@@ -356,6 +356,7 @@ def test_a_lone_surrogate_in_utf_16(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_where_files_were_joined(tmp_path: Path) -> None:
     assert values(put(tmp_path, "a.jsonl", '\ufeff{"a": 1}\n\ufeff{"a": 2}\n')) == [{"a": 1}, {"a": 2}]
+    assert values(put(tmp_path, "a.json", '\ufeff[{"a": 1}]\ufeff[{"a": 2}]')) == [{"a": 1}, {"a": 2}]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.tsv"])
@@ -416,6 +417,27 @@ def test_the_first_record_may_be_the_broken_one(tmp_path: Path) -> None:
     rows, bad = read_all(put(tmp_path, "a.json", data))
     assert [tuple(r) for r in rows] == [(2, {"id": "c"}), (3, {"id": "d"})]
     assert [b.row for b in bad] == [1]
+
+
+def test_a_list_of_nothing_but_broken_records_ends_soon(tmp_path: Path) -> None:
+    rows, bad = read_all(put(tmp_path, "a.json", "[" + ", ".join(['{"id": 1, "turns": [{"a": 1}'] * 50_000) + "]"))
+    assert rows == []
+    assert len(bad) < 30
+    assert "nothing behind it in the file is read" in bad[-1].why
+    rows, bad = read_all(put(tmp_path, "b.json", "[" + ", ".join(['{"id": 1,}', '{"id": 2}'] * 5_000) + "]"))
+    assert len(rows) == 5_000
+    assert sum(b.rows for b in bad) == 5_000
+
+
+def test_records_that_all_begin_in_another_way(tmp_path: Path) -> None:
+    rows = [{f"key {n}": "x" * 100} for n in range(20_000)]
+    assert values(put(tmp_path, "a.json", json.dumps(rows))) == rows
+
+
+def test_stray_brackets_between_records(tmp_path: Path) -> None:
+    rows, bad = read_all(put(tmp_path, "a.json", '[{"a": 1}}, {"a": 2}]'))
+    assert [r.value for r in rows] == [{"a": 1}, {"a": 2}]
+    assert [(b.row, b.raw) for b in bad] == [(2, "}")]
 
 
 def test_a_list_without_its_end_and_with_a_comma_too_many(tmp_path: Path) -> None:
