@@ -282,7 +282,7 @@ def test_one_long_prompt_with_different_answers_is_not_one_row() -> None:
         "Read the sentence and name the kind of thing that the first word stands for, in one or two words. " * 4
     )
     answers = ["a bird", "a tool", "a river in Asia", "a bird"]
-    rows: list[Turns] = [[("user", f"{instruction}Word {n}"), ("assistant", text)] for n, text in enumerate(answers)]
+    rows: list[Turns] = [[("user", f"{instruction} Word {n}"), ("assistant", text)] for n, text in enumerate(answers)]
     assert dropped(rows, near=0.8) == [3]  # of the look-alikes only the two with the same answer are one
 
 
