@@ -278,8 +278,8 @@ def by_hand(rows: list[Turns], near: float) -> dict[int, tuple[int, float]]:
 
 
 def test_one_long_prompt_with_different_answers_is_not_one_row() -> None:
-    instruction = (
-        "Read the sentence and name the kind of thing that the first word stands for, in one or two words. " * 4
+    instruction = "Name the kind of thing that the last word stands for. Do not use any of these words: " + sentence(
+        3, 80
     )
     answers = ["a bird", "a tool", "a river in Asia", "a bird"]
     rows: list[Turns] = [[("user", f"{instruction} Word {n}"), ("assistant", text)] for n, text in enumerate(answers)]
