@@ -26,7 +26,7 @@ lint: $(VENV)/.test
 
 types: $(VENV)/.test
 	$(BIN)/mypy -p caravan
-	$(BIN)/mypy tests benchmarks
+	$(BIN)/mypy tests benchmarks docs
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .

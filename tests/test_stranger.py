@@ -145,7 +145,7 @@ def test_a_strangers_converter_and_filter_are_found_and_used(environment: Path, 
     tickets = [{"subject": f"Order {n}", "body": "Where is it?", "reply": f"It left on day {n}."} for n in range(6)]
     tickets += [
         {"subject": "Order 9", "body": "Where is it?", "reply": "IT IS NOT OUR FAULT."},
-        {"subject": "No reply"},
+        {"subject": "Order 10", "body": "Where is it?", "reply": None},
     ]
     (tmp_path / "tickets.jsonl").write_text("".join(json.dumps(t) + "\n" for t in tickets), encoding="utf-8")
     listed = json.loads(curate(environment, "plugins", "converters", "--json", cwd=tmp_path))["plugins"]

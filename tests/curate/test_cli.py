@@ -18,7 +18,7 @@ CURATE = [sys.executable, "-c", "from caravan.curate.cli import main; main()"]
 
 
 def run(
-    *arguments: str | Path, cwd: Path | None = None, code: int = 0, **environment: str
+    *arguments: str | Path, cwd: Path | None = None, code: int = 0, cache: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run `curate` as a process of its own and check its exit status."""
     done = subprocess.run(
@@ -27,7 +27,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"COLUMNS": "200"} | environment,
+        env=os.environ | {"COLUMNS": "200"} | ({"CARAVAN_CACHE": str(cache)} if cache else {}),
         timeout=300,
     )
     assert done.returncode == code, done.stderr + done.stdout
@@ -293,13 +293,13 @@ def test_killed_at_any_time_the_next_run_ends_with_the_same_content(folder: Path
     for n in range(5):
         (folder / f"part{n}.json").write_text(json.dumps(rows[n * 300 : n * 300 + 300]), encoding="utf-8")
     command = ["build-mix", *(f"alpaca=part{n}.json" for n in range(5)), "--workers", "2"]
-    wanted = json.loads(run(*command, "--json", "--dry-run", cwd=folder, CARAVAN_CACHE=str(folder / "c0")).stdout)
-    cache = {"CARAVAN_CACHE": str(folder / "c1")}
+    wanted = json.loads(run(*command, "--json", "--dry-run", cwd=folder, cache=folder / "c0").stdout)
+    cache = folder / "c1"
     for wait in (0.4, 0.9, 1.4, 1.9):
         process = subprocess.Popen(
             [*CURATE, *command],
             cwd=folder,
-            env=os.environ | cache,
+            env=os.environ | {"CARAVAN_CACHE": str(cache)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -307,7 +307,7 @@ def test_killed_at_any_time_the_next_run_ends_with_the_same_content(folder: Path
         time.sleep(wait)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    record = json.loads(run(*command, "--json", cwd=folder, **cache).stdout)
+    record = json.loads(run(*command, "--json", cwd=folder, cache=cache).stdout)
     assert record["content_hash"] == wanted["content_hash"]
     assert sum(f["rows"] for s in record["sources"] for f in s["files"]) == 1500
 

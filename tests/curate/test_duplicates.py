@@ -19,6 +19,7 @@ from caravan.curate.links import greedy, lsh_recall, lsh_shape
 from caravan.curate.words import fold
 from caravan.errors import UserError
 from caravan.plugins import load
+from rawrows import sentence
 
 Turns = list[tuple[str, str]]
 SCHEMA = {"messages": pl.List(pl.Struct({"role": pl.String, "content": pl.String}))}
