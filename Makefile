@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 .PHONY: mix test test-real test-slow check lint types format docs bench clean
 
 mix: $(VENV)/.base
-	$(BIN)/curate build-mix --out mix
+	$(BIN)/curate build-mix --strategy quality_weighted --out mix
 
 test: $(VENV)/.test
 	$(BIN)/pytest -n 2 --dist loadgroup

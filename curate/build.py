@@ -181,7 +181,7 @@ def _source_record(
     figures = next(f for f in drawn.figures if f.name == name)
     return SourceRecord(
         name=name,
-        licence=", ".join(sorted(set(gathered.rows.filter(pl.col("source") == name)["licence"].unique()) - {""})),
+        licences=sorted(set(gathered.rows.filter(pl.col("source") == name)["licence"].unique()) - {""}),
         files=[
             FileRead(
                 file=made.task.input.name,

@@ -151,7 +151,7 @@ def _sources(manifest: Manifest) -> Markup:
     before = [Part(s.name, s.examples, colours[s.name]) for s in records]
     after = [Part(s.name, s.given.examples, colours[s.name]) for s in records]
     counts = [counted(s) for s in records]
-    rows = [[named(s), *map(number, c), s.licence or "not stated"] for s, c in zip(records, counts, strict=True)]
+    rows = [[named(s), *map(number, c), _licences(s.licences)] for s, c in zip(records, counts, strict=True)]
     head = ["source", "raw rows", "examples", "kept", "distinct rows drawn", "rows in mixture", "tokens in mixture",
             "licence"]  # fmt: skip
     total = ["all", *(number(sum(column)) for column in zip(*counts, strict=True)), ""]
@@ -170,6 +170,13 @@ def _sources(manifest: Manifest) -> Markup:
         Markup("<h3>Requested and given</h3>"),
         pages.table(heads, map(shared, records), "tnnnnwnn"),
     )
+
+
+def _licences(licences: list[str]) -> str:
+    """The licence, or how many: the card lists them all."""
+    if len(licences) > 2:
+        return f"{len(licences)} licences, listed in card.md"
+    return ", ".join(licences) or "not stated"
 
 
 def _reasons(manifest: Manifest, ledger: pl.DataFrame) -> Markup:

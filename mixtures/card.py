@@ -50,7 +50,7 @@ def _header(manifest: Manifest, languages: Mapping[str, int]) -> str:
     if HUB_LICENCES.fullmatch(single):
         lines.append(f"license: {single}")
     else:
-        details = "; ".join(f"{s.name}: {s.licence or UNKNOWN}" for s in manifest.sources)
+        details = "; ".join(f"{s.name}: {', '.join(s.licences) or UNKNOWN}" for s in manifest.sources)
         lines += ["license: other", "license_name: by-source", f"license_details: {_yaml(details)}"]
     hubs = sorted({f.file.removeprefix("hub:") for s in manifest.sources for f in s.files if f.file[:4] == "hub:"})
     lines += ["source_datasets:", *(f"- {_yaml(name)}" for name in hubs or ["extended"])]
@@ -85,7 +85,7 @@ def _sources(manifest: Manifest) -> str:
     rows = [
         [
             s.name,
-            s.licence or UNKNOWN,
+            ", ".join(s.licences) or UNKNOWN,
             f"{s.given.examples:,}",
             f"{s.given.tokens:,}",
             f"{s.share_requested:.2%}",
@@ -103,13 +103,13 @@ def _sources(manifest: Manifest) -> str:
 def _licences(manifest: Manifest) -> str:
     live = [s for s in manifest.sources if s.given.examples or s.validation]
     lines = [f"Each row keeps the licence of its source: {_text(', '.join(sorted(set(_listed(live)))))}."]
-    closed = [s.name for s in live if NON_COMMERCIAL.search(s.licence)]
+    closed = [s.name for s in live if any(map(NON_COMMERCIAL.search, s.licences))]
     if closed:
         lines.append(f"**Non-commercial use only** for the rows of {_text(', '.join(closed))}, and so for the whole.")
-    alike = [s.name for s in live if SHARE_ALIKE.search(s.licence)]
+    alike = [s.name for s in live if any(map(SHARE_ALIKE.search, s.licences))]
     if alike:
         lines.append(f"Share alike: what is made from the rows of {_text(', '.join(alike))} must carry their licence.")
-    unknown = [s.name for s in live if not s.licence]
+    unknown = [s.name for s in live if not s.licences]
     if unknown:
         lines.append(f"No licence is stated for {_text(', '.join(unknown))}: ask the publisher before passing it on.")
     return "## Licences\n\n" + "\n\n".join(lines) + "\n"
@@ -178,7 +178,7 @@ def _title(manifest: Manifest) -> str:
 
 
 def _listed(sources: Iterable[SourceRecord]) -> list[str]:
-    return [one for s in sources for one in (s.licence.split(", ") if s.licence else [UNKNOWN])] or [UNKNOWN]
+    return [one for s in sources for one in (s.licences or [UNKNOWN])] or [UNKNOWN]
 
 
 def _size(rows: int) -> str:

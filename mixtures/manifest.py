@@ -48,7 +48,7 @@ class SourceRecord(_Strict):
     """One source: `examples` = `drawn` (distinct) + `validation` + `not_drawn` + all of `dropped`."""
 
     name: str
-    licence: str
+    licences: list[str]  # of its rows, as their publishers state them; empty: not stated
     files: list[FileRead]
     examples: int
     dropped: dict[str, int]  # by first reason

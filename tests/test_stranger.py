@@ -142,7 +142,9 @@ def test_the_installed_command_runs_the_main_job_from_the_wheel(environment: Pat
 
 @pytest.mark.xdist_group("wheel")
 def test_a_strangers_converter_and_filter_are_found_and_used(environment: Path, tmp_path: Path) -> None:
-    tickets = [{"subject": f"Order {n}", "body": "Where is it?", "reply": f"It left on day {n}."} for n in range(6)]
+    tickets: list[dict[str, str | None]] = [
+        {"subject": f"Order {n}", "body": "Where is it?", "reply": f"It left on day {n}."} for n in range(6)
+    ]
     tickets += [
         {"subject": "Order 9", "body": "Where is it?", "reply": "IT IS NOT OUR FAULT."},
         {"subject": "Order 10", "body": "Where is it?", "reply": None},

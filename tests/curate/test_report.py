@@ -50,7 +50,7 @@ def record(
         cited=rows - rejected, rejected=rejected, quarantined=0, examples=examples, codes={"empty_response": rejected},
     )  # fmt: skip
     return SourceRecord(
-        name=name, licence="MIT", files=[file], examples=examples, dropped=dropped, drawn=fates["drawn"],
+        name=name, licences=["MIT"], files=[file], examples=examples, dropped=dropped, drawn=fates["drawn"],
         validation=fates.get("validation", 0), not_drawn=fates.get("not_drawn", 0), quality=0.5, share_requested=0.6,
         share_given=0.5, requested=10, given=Amount(examples=fates["drawn"], tokens=10**12, supervised_tokens=1),
         max_copies=1,

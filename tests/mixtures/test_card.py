@@ -24,10 +24,21 @@ def source(name: str = "cot", licence: str = "Apache-2.0", file: str = "cot/a.ts
         rejected=90, quarantined=10, examples=1150, codes={"empty_response": 90},
     )  # fmt: skip
     return SourceRecord(
-        name=name, licence=licence, files=[read], examples=1150, dropped={"exact_duplicate": 150}, drawn=900,
-        validation=0, not_drawn=100, quality=0.5, share_requested=0.5, share_given=0.45, requested=1000,
-        given=Amount(examples=1234, tokens=56789, supervised_tokens=34567), max_copies=2,
-    )  # fmt: skip
+        name=name,
+        licences=licence.split(", ") if licence else [],
+        files=[read],
+        examples=1150,
+        dropped={"exact_duplicate": 150},
+        drawn=900,
+        validation=0,
+        not_drawn=100,
+        quality=0.5,
+        share_requested=0.5,
+        share_given=0.45,
+        requested=1000,
+        given=Amount(examples=1234, tokens=56789, supervised_tokens=34567),
+        max_copies=2,
+    )
 
 
 def manifest(
