@@ -122,10 +122,14 @@ def _groups(rows: pl.DataFrame, links: list[Any], recipe: Recipe) -> np.ndarray:
 
 
 def _leaks(gathered: Gathered) -> tuple[pl.DataFrame, list[BenchmarkRecord]]:
-    """The rows of contamination.parquet (all examples over the general limit), and the benchmarks' side."""
+    """The rows of contamination.parquet (all examples over their source's limit), and the benchmarks' side."""
     for active in gathered.filters:
         if active.name == "contamination":
-            lines = contamination.table(gathered.rows, active.limits)
+            by_source = gathered.rows.partition_by("source", as_dict=True)
+            lines = pl.concat(
+                contamination.table(part, active.overrides.get(str(name), active.limits))
+                for (name,), part in by_source.items()
+            )
             return lines, contamination.records(lines, active.settings)
     return pl.DataFrame(), []
 

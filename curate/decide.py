@@ -5,7 +5,8 @@ order decides which row of each group of look-alikes stays: no text is lost beca
 another way. Nothing here reads a text (but for the texts of rows that may be alike), so other limits take seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ def decide(
     if names:
         alive = verdicts.select(pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()
         order = order[alive[order]]
-    asked = [(f, one, limit) for f, one in links if (limit := f.module.limit(one, f.limits)) is not None]
+    asked = [(f, *by_limit) for f, one in links for by_limit in _by_limit(f, one, rows["source"])]
     found = greedy(rows.height, [one for _, one, _ in asked], [limit for _, _, limit in asked], order)
     repeats = found.partner >= 0
     which = np.where(repeats, found.link, -1)
@@ -63,6 +64,23 @@ def decide(
         )
         .select(VERDICT_COLUMNS)
     )
+
+
+def _by_limit(active: ActiveFilter, links: Links, source: pl.Series) -> Iterator[tuple[Links, float]]:
+    """Links once for each similarity that counts as one somewhere: a pair counts from the higher of its rows' limits.
+
+    Rows of a source for which this key is off are left out.
+    """
+    limits = {
+        name: active.module.limit(links, active.overrides.get(name, active.limits)) for name in source.unique().sort()
+    }
+    for limit in sorted({value for value in limits.values() if value is not None}):
+        names = [name for name, value in limits.items() if value is not None and value <= limit]
+        if len(names) == len(limits):
+            yield links, limit
+            continue
+        takes = source.is_in(names).to_numpy()[links.row]
+        yield replace(links, row=links.row[takes], bucket=links.bucket[takes]), limit
 
 
 def keep_order(rows: pl.DataFrame, keep: Sequence[str], priority: Sequence[str] = ()) -> npt.NDArray[np.int64]:

@@ -153,4 +153,8 @@ def _relative_to(folder: Path, recipe: Recipe) -> Recipe:
         )
         for name, source in recipe.sources.items()
     }
-    return recipe.model_copy(update={"sources": sources})
+    filters = {name: dict(table) for name, table in recipe.filters.items()}
+    benchmarks = filters.get("contamination", {}).get("benchmarks")
+    if isinstance(benchmarks, str) and benchmarks and (folder / benchmarks).exists():
+        filters["contamination"]["benchmarks"] = at(benchmarks)
+    return recipe.model_copy(update={"sources": sources, "filters": filters})

@@ -147,3 +147,32 @@ def test_partner_is_kept_itself() -> None:
 @pytest.mark.parametrize("height", [0, 1])
 def test_tiny_frames(height: int) -> None:
     assert run(rows(["a"] * height, [0.5] * height), [active(Low(), LowLimits()), active(Same())]).height == height
+
+
+class SameFrom:
+    similarity: float | None
+
+    def __init__(self, similarity: float | None) -> None:
+        self.similarity = similarity
+
+
+class SameBySource(Same):
+    """As Same, with the similarity that the limits name; None: off."""
+
+    @staticmethod
+    def limit(links: Links, limits: object) -> float | None:
+        assert isinstance(limits, SameFrom)
+        return limits.similarity
+
+
+def test_a_source_may_turn_look_alikes_off_or_ask_for_more_similarity() -> None:
+    near = "a b c d e f g h i j k l m n o p q r s t u v w x y", "a b c d e f g h i j k l m n o p q r s t u v w x z"
+    frame = pl.concat([rows(list(near), [0.5, 0.4], "strict"), rows(list(near), [0.3, 0.2], "off")])
+    frame = frame.with_columns(pl.Series("id", ["a", "b", "c", "d"]))
+    limits, off = SameFrom(0.8), SameFrom(None)
+    assert run(frame, [active(SameBySource(), limits)])["reason"].to_list() == [None, "same", "same", "same"]
+    verdicts = run(frame, [active(SameBySource(), limits, {"off": off})])
+    assert verdicts["duplicate_of"].to_list() == [None, "a", None, None]
+    verdicts = run(frame, [active(SameBySource(), limits, {"off": SameFrom(1.0)})])
+    # The first row of `off` is the first of `strict` word for word; its second is only near, and so it stays.
+    assert verdicts["duplicate_of"].to_list() == [None, "a", "a", None]
