@@ -141,7 +141,11 @@ def _relative_to(folder: Path, recipe: Recipe) -> Recipe:
     """Paths in a recipe file are relative to that file."""
 
     def at(path: str) -> str:
-        return path if path.startswith(("hub:", "/", "~")) or folder == Path() else (folder / path).as_posix()
+        return (
+            path
+            if path.startswith(("hub:", "/", "~")) or path == "hub" or folder == Path()
+            else (folder / path).as_posix()
+        )
 
     sources = {
         name: source.model_copy(

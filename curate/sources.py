@@ -12,7 +12,7 @@ from caravan.curate.guess import Guess, guess
 from caravan.curate.read import Input, expand
 from caravan.curate.recipe import File, Recipe, Source
 from caravan.errors import UserError, did_you_mean
-from caravan.plugins import find
+from caravan.plugins import find, load
 
 SAMPLES = Path(caravan.converters.__file__).parent / "samples"
 NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?::(?P<converter>\w+))?=(?P<path>.+)", re.DOTALL)
@@ -66,7 +66,8 @@ def tasks(recipe: Recipe, given: Mapping[str, Input] | None = None) -> tuple[lis
     found: list[Task] = []
     guesses: dict[str, Guess] = {}
     for name, source in sorted(recipe.sources.items()):
-        inputs = [(one, file) for file in map(_as_file, source.paths) for one in expand(file.path, f"source {name}")]
+        files = [_on_the_hub(_as_file(path), name, source) for path in source.paths]
+        inputs = [(one, file) for file in files for one in expand(file.path, f"source {name}")]
         if name in given:
             inputs.append((given[name], File(path=given[name].name)))
         if not inputs:
@@ -84,6 +85,20 @@ def tasks(recipe: Recipe, given: Mapping[str, Input] | None = None) -> tuple[lis
 
 def _as_file(path: str | File) -> File:
     return File(path=path) if isinstance(path, str) else path
+
+
+def _on_the_hub(file: File, name: str, source: Source) -> File:
+    """`NAME=hub` means the data set that the converter knows its source by."""
+    if file.path != "hub":
+        return file
+    converter = file.converter or source.converter or name
+    _known_converter(converter, f"source {name}")
+    known = load("converters", converter).HUB
+    if known is None:
+        raise UserError(
+            f"converter {converter} knows no data set on the hub", where=f"source {name}", fix="write hub:OWNER/NAME"
+        )
+    return file.model_copy(update={"path": f"hub:{known}", "converter": converter})
 
 
 def _converter(

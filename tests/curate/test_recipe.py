@@ -7,7 +7,7 @@ import pytest
 from caravan.curate.measure import active_filters
 from caravan.curate.options import recipe_from
 from caravan.curate.recipe import File, Recipe, load, shipped
-from caravan.curate.sources import with_arguments
+from caravan.curate.sources import tasks, with_arguments
 from caravan.errors import UserError
 
 SHARES = {
@@ -136,3 +136,11 @@ def test_named_arguments_replace_a_recipes_paths_and_may_come_again() -> None:
 def test_an_unknown_converter_in_an_argument_is_named() -> None:
     with pytest.raises(UserError, match="no converter 'flam'; did you mean 'flan'"):
         with_arguments(Recipe(), ["cot:flam=x"])
+
+
+def test_hub_alone_means_the_data_set_that_the_converter_knows() -> None:
+    recipe = with_arguments(Recipe(), ["columns=hub"])
+    with pytest.raises(UserError, match="converter columns knows no data set on the hub; write hub:OWNER/NAME"):
+        tasks(recipe)
+    with pytest.raises(UserError, match="no converter 'mine'"):
+        tasks(with_arguments(Recipe(), ["mine=hub"]))
