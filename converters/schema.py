@@ -115,15 +115,10 @@ def content_hash(source: str, messages: list[Message]) -> str:
     """
     h = blake2b(source.encode(), digest_size=16)
     for m in messages:
-        data = m["content"].encode("utf-8", "surrogatepass")
+        data = m["content"].encode()
         h.update(f"\0{m['role']}\0{len(data)}\0".encode())
         h.update(data)
     return h.hexdigest()
-
-
-def row_id(file: str, row: int, own_id: str | None) -> str:
-    """How reports name a row: its own id where the file has one, else FILE:ROW."""
-    return own_id if own_id is not None else f"{file}:{row}"
 
 
 def to_json(value: JsonValue) -> str:

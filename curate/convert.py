@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unicodedata import unidata_version
 
 import polars as pl
 import pyarrow as pa
 from pydantic import JsonValue, ValidationError
 
+import caravan
 from caravan.converters.schema import (
     MESSAGES,
     Converted,
@@ -28,7 +30,7 @@ from caravan.converters.schema import (
     to_json,
 )
 from caravan.curate.read import Input, TextChanges, Unreadable, read
-from caravan.curate.shards import cache_folder, key, read_table, write_table, written_aside
+from caravan.curate.shards import cache_folder, key, read_frame, write_table, written_aside
 from caravan.curate.unpack import Unusable, open_file
 from caravan.errors import UserError, did_you_mean
 from caravan.plugins import load
@@ -102,9 +104,13 @@ def convert_file(task: Task) -> FileConverted:
     except (Unusable, OSError):
         digest, size = "", 0  # `read` says why
     module = load("converters", task.converter)
-    # Without a digest nothing is cached, but the shards of two such files must not have one name.
-    same = digest or task.input.name
-    name = key("convert", VERSION, same, task.source, task.converter, module.VERSION, task.options, task.licence)
+    name = key(
+        *("convert", VERSION, caravan.__version__, unidata_version),
+        # The bytes, and how the reader takes them: the ends of the name say that. Without a digest nothing is cached,
+        # but the shards of two such files must not have one name.
+        *((digest, Path(task.input.name).suffixes[-2:]) if digest else (task.input.name,)),
+        *(task.source, task.converter, module.VERSION, task.options, task.licence),
+    )
     index = cache_folder() / f"convert-{name}.json"
     known = _from_cache(index, task)
     if known is not None:
@@ -151,13 +157,12 @@ class _Conversion:
         """Convert one group, and see that each of its rows is cited or refused."""
         numbers = tuple(row.row for row in group)
         cited, refusals = set[int](), list[Rejected]()
-        for made in _run(self._module, group, options):
+        for made in self._run(group, numbers, options):
             if isinstance(made, Rejected):
                 refusals.append(made)
                 continue
-            cites = made.rows if made.rows is not None else numbers
-            cited.update(cites)
-            self._examples.append(_example(made, self._task.source, cites, self._licence))
+            cited.update(made["provenance"]["rows"])
+            self._examples.append(made)
             if len(self._examples) >= SHARD_ROWS:
                 self.flush()
         refused = {n for refusal in refusals for n in (numbers if refusal.rows is None else refusal.rows)}
@@ -168,6 +173,20 @@ class _Conversion:
             self._reject(refusal, numbers if refusal.rows is None else refusal.rows, cited, raw)
         self.rows += len(group)
         self.cited |= cited
+
+    def _run(self, group: list[RawRow], numbers: tuple[int, ...], options: Any) -> Iterator[dict[str, Any] | Rejected]:
+        try:
+            for made in self._module.convert(group, options):
+                if isinstance(made, Rejected):
+                    if made.rows is not None and not (made.rows and set(made.rows) <= set(numbers)):
+                        raise ValueError(f"rejects rows {list(made.rows)}, which are not of its group")
+                    to_json(made.lost)
+                    yield made
+                else:
+                    yield _example(made, numbers, self._task.source, self._licence)
+        except Exception as error:  # a stranger's code on a stranger's row: the row pays, not the run
+            text = f"{type(error).__name__}: {error}".split("\n")[0]
+            yield Rejected("converter_error", text[:300])
 
     def flush(self) -> None:
         """Write what has gathered as one shard."""
@@ -226,7 +245,10 @@ def _groups(rows: Iterable[RawRow], module: ModuleType, options: Any) -> Iterato
     """Rows that stand alone at once, then the groups in the order of their first rows."""
     groups: dict[str, list[RawRow]] = {}
     for row in rows:
-        name = module.group_key(row, options)
+        try:
+            name = module.group_key(row, options)
+        except Exception:  # as in `_run`: `convert` will say what is wrong with the row
+            name = None
         if name is None:
             yield [row]
         else:
@@ -234,30 +256,18 @@ def _groups(rows: Iterable[RawRow], module: ModuleType, options: Any) -> Iterato
     yield from groups.values()
 
 
-def _run(module: ModuleType, group: list[RawRow], options: Any) -> Iterator[Converted | Rejected]:
-    try:
-        for made in module.convert(group, options):
-            if isinstance(made, Converted):
-                problem = _problem(made)
-                yield made if problem is None else Rejected("invalid_messages", problem, made.rows)
-            else:
-                yield made
-    except Exception as error:  # a stranger's code on a stranger's row: the row pays, not the run
-        yield Rejected("converter_error", f"{type(error).__name__}: {error}"[:300])
-
-
-def _problem(made: Converted) -> str | None:
+def _example(made: Converted, numbers: tuple[int, ...], source: str, licence: str) -> dict[str, Any]:
+    """One row of an example shard; raises `ValueError` or `TypeError` where the converter broke the contract."""
+    cites = numbers if made.rows is None else made.rows
+    if not cites or not set(cites) <= set(numbers):
+        raise ValueError(f"cites rows {list(cites)}, which are not of its group")
     if not made.messages:
-        return "no messages"
-    try:
-        MESSAGES.validate_python(made.messages, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return None
-
-
-def _example(made: Converted, source: str, cites: tuple[int, ...], licence: str) -> dict[str, Any]:
+        raise ValueError("no messages")
+    MESSAGES.validate_python(made.messages, strict=True)
+    if any("\0" in message["content"] for message in made.messages):
+        raise ValueError("a text holds NUL")
+    if made.own_id is not None and not isinstance(made.own_id, str):
+        raise TypeError(f"own_id is a {type(made.own_id).__name__}, not a text")
     return {
         "messages": made.messages,
         "id": content_hash(source, made.messages),
@@ -274,15 +284,14 @@ def _example(made: Converted, source: str, cites: tuple[int, ...], licence: str)
     }
 
 
-def refused_table(made: FileConverted) -> pa.Table:
+def refused(made: FileConverted) -> pl.DataFrame:
     """What a file's conversion refused, in the schema REFUSED."""
-    table = read_table(cache_folder() / made.refused)
-    return table if table is not None else REFUSED.empty_table()
+    return read_frame(made.refused)
 
 
 def load_examples(made: FileConverted) -> pl.DataFrame:
     """A file's examples, all shards, with the file's name in their provenance."""
-    frames = [pl.read_parquet(cache_folder() / shard) for shard in made.shards]
+    frames = [read_frame(shard) for shard in made.shards]
     return pl.concat(frames).with_columns(
         pl.col("provenance").struct.with_fields(pl.lit(made.task.input.name).alias("file"))
     )

@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import caravan
 from caravan import plugins
-from caravan.curate import engine, gather, tokens
-from caravan.curate.shards import cache_folder
+from caravan.curate import engine, tokens
+from caravan.curate.shards import cache_folder, cached_bytes
 from caravan.errors import UserError
 
 
@@ -81,5 +81,5 @@ def _cache() -> Finding:
     except UserError as error:
         return Finding("cache", False, str(error))
     writable = os.access(folder, os.W_OK)
-    words = f"{folder}, {gather.cached_bytes() / 1e6:,.1f} MB" + ("" if writable else ", not writable")
+    words = f"{folder}, {cached_bytes() / 1e6:,.1f} MB" + ("" if writable else ", not writable")
     return Finding("cache", writable, words)

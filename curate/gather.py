@@ -5,13 +5,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from caravan.converters.schema import Example, arrow_schema
 from caravan.curate import convert, engine, measure
 from caravan.curate.convert import FileConverted
 from caravan.curate.engine import StartMethod
 from caravan.curate.measure import ActiveFilter
-from caravan.curate.shards import cache_folder
-from caravan.errors import UserError
 from caravan.terminal import Progress
 
 
@@ -26,7 +23,7 @@ class Gathered:
     def refused(self) -> pl.DataFrame:
         """What was rejected or quarantined, all files: `source`, `file` and the columns of `convert.REFUSED`."""
         frames = [
-            pl.DataFrame(convert.refused_table(made)).select(
+            convert.refused(made).select(
                 pl.lit(made.task.source).alias("source"), pl.lit(made.task.input.name).alias("file"), pl.all()
             )
             for made in self.files
@@ -42,7 +39,7 @@ def gather(
     start_method: StartMethod | None = None,
     progress: Progress | None = None,
 ) -> Gathered:
-    """Convert and measure; `UserError` when no file gives an example."""
+    """Convert and measure what the cache lacks, and load all of it."""
     progress = progress or Progress(quiet=True)
     # The largest files first: the last worker should not be left alone with one.
     order = sorted(range(len(tasks)), key=lambda n: (-_size(tasks[n]), n))
@@ -65,16 +62,11 @@ def _load(files: Sequence[FileConverted], where: dict[str, list[str]], filters: 
     frames = []
     for done in sorted(files, key=lambda f: (f.task.source, f.task.input.name)):
         examples = convert.load_examples(done)
-        if examples.height:
-            measures = [measure.load_measures(where[shard]) for shard in done.shards] if filters else []
-            frames.append(pl.concat([examples, pl.concat(measures)], how="horizontal") if measures else examples)
-    if not frames:
-        names = ", ".join(sorted({done.task.input.name for done in files})[:3])
-        raise UserError(
-            "no examples in any file",
-            where=names,
-            fix="see the warnings above, and `curate inspect FILE` for each file",
-        )
+        if filters:
+            measures = pl.concat([measure.load_measures(where[shard]) for shard in done.shards])
+            examples = pl.concat([examples, measures], how="horizontal")
+        # Rows of groups come after rows that stand alone; the order read is by row.
+        frames.append(examples.sort(pl.col("provenance").struct.field("row"), maintain_order=True))
     rows = pl.concat(frames, rechunk=True)
     # A running number among identical rows, by file and row: the first keeps the bare hash.
     number = pl.int_range(pl.len()).over("id")
@@ -83,16 +75,11 @@ def _load(files: Sequence[FileConverted], where: dict[str, list[str]], filters: 
     )
 
 
-def empty_examples() -> pl.DataFrame:
-    """No rows, with the columns of `Example`."""
-    return pl.DataFrame(arrow_schema(Example).empty_table())
-
-
 def _say_what_was_refused(files: Sequence[FileConverted], progress: Progress) -> None:
     for done in files:
         if not done.quarantined:
             continue
-        bad = pl.DataFrame(convert.refused_table(done)).filter(pl.col("fate") == "quarantined").row(0, named=True)
+        bad = convert.refused(done).filter(pl.col("fate") == "quarantined").row(0, named=True)
         place = f":{bad['row']}" if bad["row"] else ""
         more = f" (and {done.quarantined - 1:,} more places in this file)" if done.quarantined > 1 else ""
         progress.warn(f"{done.task.input.name}{place}: {bad['detail']}{more}")
@@ -103,8 +90,3 @@ def _size(task: convert.Task) -> int:
         return task.input.path.stat().st_size
     except OSError:
         return 0
-
-
-def cached_bytes() -> int:
-    """How much the cache holds, in bytes."""
-    return sum(file.stat().st_size for file in cache_folder().rglob("*") if file.is_file())

@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from caravan.curate.recipe import Recipe
-from caravan.curate.shards import cache_folder, key, read_table, write_table
+from caravan.curate.recipe import FILTERS, Recipe
+from caravan.curate.shards import cache_folder, key, read_frame, write_table
 from caravan.errors import PluginError, UserError, did_you_mean
 from caravan.plugins import load
 
@@ -44,8 +44,21 @@ class Task:
 
 def active_filters(recipe: Recipe) -> list[ActiveFilter]:
     """The filters that a recipe uses, in the order that decides a row's first reason; `UserError` names a bad key."""
-    extra = [name for name in recipe.filters if name not in recipe.use]
-    return [_active(name, recipe) for name in [*recipe.use, *extra]]
+    # A table for a filter that is not among the usual ones is wish enough to run it, unless `use` was written.
+    extra = [name for name in recipe.filters if name not in recipe.use] if recipe.use == list(FILTERS) else []
+    used = [*recipe.use, *extra]
+    for source, asked in recipe.sources.items():
+        for name in asked.filters:
+            if name not in used:
+                raise UserError(
+                    f"filter {name!r} is not in use",
+                    where=f"[sources.{source}.filters.{name}]",
+                    fix=did_you_mean(name, used),
+                )
+    for name in recipe.priority:
+        if name not in recipe.sources:
+            raise UserError(f"no source {name!r}", where="priority", fix=did_you_mean(name, recipe.sources))
+    return [_active(name, recipe) for name in used]
 
 
 def _active(name: str, recipe: Recipe) -> ActiveFilter:
@@ -104,7 +117,7 @@ def plan(shards: Mapping[str, int], filters: Sequence[ActiveFilter]) -> tuple[li
 
 def measure_shard(task: Task) -> Task:
     """Measure one shard with each of the filters of the task. Runs in a worker process."""
-    batch = pl.read_parquet(cache_folder() / task.shard)
+    batch = read_frame(task.shard)
     for name, settings, store in task.filters:
         module = load("filters", name)
         columns = measure(batch, module, module.Settings.model_validate_json(settings))
@@ -126,10 +139,4 @@ def measure(batch: pl.DataFrame, module: ModuleType, settings: Any) -> pl.DataFr
 
 def load_measures(names: Sequence[str]) -> pl.DataFrame:
     """The measures of one shard, side by side."""
-    frames = []
-    for name in names:
-        table = read_table(cache_folder() / name)
-        if table is None:
-            raise UserError(f"the cached measure {name} is damaged", fix="run the same command again")
-        frames.append(pl.DataFrame(table))
-    return pl.concat(frames, how="horizontal")
+    return pl.concat([read_frame(name) for name in names], how="horizontal")

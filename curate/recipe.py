@@ -83,7 +83,6 @@ class Recipe(_Strict):
     max_repeats: int = Field(default=4, ge=1)
     seed: int = Field(default=0, ge=0)
     validation: Validation = Validation()
-    tokenizer: str = "cl100k_base"
     keep: list[Literal["priority", "quality", "length"]] = ["quality", "length"]
     priority: list[str] = []
     use: list[str] = list(FILTERS)

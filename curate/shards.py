@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import JsonValue
@@ -59,16 +60,23 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 def write_table(table: pa.Table, path: Path, *, row_group: int = ROW_GROUP) -> None:
     """Write a Parquet file (zstd) in one motion: afterwards it is there whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as aside:
         pq.write_table(table, aside, compression="zstd", compression_level=1, row_group_size=row_group)
 
 
-def read_table(path: Path) -> pa.Table | None:
-    """Read a shard, or None when there is none (or it is damaged: it is removed, to be made again)."""
+def read_frame(shard: str) -> pl.DataFrame:
+    """Read a shard. One that is damaged is removed, so that the next run makes it again, and `UserError` says so."""
+    path = cache_folder() / shard
     try:
-        return pq.read_table(path)
-    except FileNotFoundError:
-        return None
-    except pa.ArrowInvalid:
+        return pl.DataFrame(pq.read_table(path))
+    except (FileNotFoundError, pa.ArrowInvalid):
         path.unlink(missing_ok=True)
-        return None
+        raise UserError(
+            "a part of the cache is damaged or gone", where=str(path), fix="run the same command again"
+        ) from None
+
+
+def cached_bytes() -> int:
+    """How much the cache holds, in bytes."""
+    return sum(file.stat().st_size for file in cache_folder().rglob("*") if file.is_file())

@@ -26,10 +26,11 @@ def find_data(path: str, progress: Progress) -> str:
     given = Path(path)
     if given.is_dir() and (given / MIX).is_file():
         return str(given / MIX)
-    if given.name == MIX and not given.exists() and (given.parent / "mix" / MIX).is_file():
-        found = str(given.parent / "mix" / MIX)
-        progress.say(f"{path} is not there: reading {found}")
-        return found
+    if given.name == MIX and not given.exists():
+        for other in (given.parent / "mix" / MIX, given.parent.parent / MIX):
+            if other.is_file():
+                progress.say(f"{path} is not there: reading {other}")
+                return str(other)
     return path
 
 
@@ -63,8 +64,13 @@ def gather_data(
 
 
 def _refuse_the_unreadable(gathered: Gathered) -> None:
-    if gathered.rows.height == 0:
-        raise UserError("no examples", where=gathered.files[0].task.input.name, fix="see `curate inspect FILE`")
+    if not any(done.cited or done.rejected for done in gathered.files):
+        why = gathered.refused()["detail"].to_list()
+        raise UserError(
+            why[0] if why else "no rows",
+            where=gathered.files[0].task.input.name,
+            fix="give another file" if not why else "",
+        )
 
 
 def in_order_read(gathered: Gathered) -> pl.DataFrame:

@@ -42,10 +42,7 @@ def with_arguments(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
 
 
 def with_samples(recipe: Recipe) -> tuple[Recipe, dict[str, Input]]:
-    """The embedded sample of every source, or of every converter when the recipe names no source.
-
-    A recipe's size is meant for real data: it is left out.
-    """
+    """The embedded sample of every source, or of every converter when the recipe names no source."""
     files = {p.name.split(".")[0]: p for p in sorted(SAMPLES.iterdir()) if not p.name.startswith(".")}
     sources = recipe.sources or {name: Source() for name in files if name in find("converters")}
     inputs = {}
@@ -54,7 +51,7 @@ def with_samples(recipe: Recipe) -> tuple[Recipe, dict[str, Input]]:
         if sample is None:
             raise UserError(f"no embedded sample for source {name!r}", fix=f"give its files: {name}=PATH")
         inputs[name] = Input(sample, f"sample:{sample.name}")
-    return recipe.model_copy(update={"sources": sources, "size": None}), inputs
+    return recipe.model_copy(update={"sources": sources}), inputs
 
 
 def tasks(recipe: Recipe, given: Mapping[str, Input] | None = None) -> tuple[list[Task], dict[str, Guess]]:
@@ -105,7 +102,7 @@ def _converter(
     name: str, source: Source, file: File, one: Input, guesses: dict[str, Guess]
 ) -> tuple[str, dict[str, JsonValue]]:
     options: dict[str, JsonValue] = source.options | file.options
-    if source.columns:
+    if source.columns and file.converter is None:
         return "columns", options | {"columns": dict(source.columns), "roles": dict(source.roles)}
     if source.roles:
         options |= {"roles": dict(source.roles)}

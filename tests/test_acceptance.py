@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,10 @@ def oasst_rows(form: str) -> list[dict[str, Any]]:
             "message_id": name, "text": text, "role": role, "lang": "en", "deleted": name == "p3",
             "review_result": True, "synthetic": False, "message_tree_id": "p0", "tree_state": "ready_for_export",
         }  # fmt: skip
-        nodes[name] |= {"parent_id": parent} if form == "flat" else {"replies": []}
+        if form == "flat":
+            nodes[name]["parent_id"] = parent
+        else:
+            nodes[name]["replies"] = []
         if rank is not None or form == "flat":
             nodes[name]["rank"] = rank
         if parent and form != "flat":
@@ -529,6 +533,20 @@ def test_what_says_nothing_of_its_language_stays_and_what_is_foreign_goes(tmp_pa
     assert [found.row(i, named=True)["language_turns"][-1] for i in (-5, -4)] == ["fr", "de"]
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Translate to French.", "Translate: Where is it?", "Now in French, please.", "Say it in French.",
+        "Write a poem in French.", "How do you say that in French?", "Translate this sentence into French, please.",
+    ],
+)  # fmt: skip
+def test_an_answer_in_the_language_that_was_asked_for_stays_however_short_the_question(
+    tmp_path: Path, prompt: str
+) -> None:
+    path = json_lines(tmp_path / "chats.jsonl", [asked(prompt, FRENCH), asked(ENGLISH, ENGLISH)])
+    assert from_files({"messages": path}, use=["language"]).mix.height == 2
+
+
 # --- contamination
 
 LEAK = (
@@ -768,6 +786,35 @@ def test_one_is_a_share_and_a_size_is_a_whole_number(tmp_path: Path) -> None:
             recipe_from(None, keys=[f"size={json.dumps(size)}"])
     with pytest.raises(UserError, match="not a number"):
         recipe_from(None, weights="a=50%,b=50%")
+
+
+@pytest.mark.parametrize("size", ["1.0", "100.0", "true"])
+def test_a_size_with_a_point_is_no_count(tmp_path: Path, size: str) -> None:
+    """Who writes 1.0 means all rows; a mixture of one row is the worst answer to that."""
+    file = tmp_path / "mine.toml"
+    file.write_text(f"size = {size}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="size"):
+        recipe_from(str(file))
+
+
+@pytest.mark.parametrize("weights", ["a=inf,b=1", "a=1e400,b=1", "a=nan,b=1"])
+def test_a_share_that_is_no_number_is_one_clear_line(weights: str) -> None:
+    frames = {"a": pl.DataFrame(alpaca_rows(5)), "b": pl.DataFrame(alpaca_rows(5, first=50))}
+    with pytest.raises(UserError):
+        build_mix(recipe_from(None, weights=weights, size=4), frames=frames, out=None)
+
+
+def test_one_more_row_takes_at_most_one_row_from_each_source() -> None:
+    """Shares of 6 : 6 : 2 are where largest remainders take a row back: no more than that one."""
+    frames = {name: pl.DataFrame(alpaca_rows(40, first=100 * n)) for n, name in enumerate("abc")}
+    sources = {"a": {"share": 6}, "b": {"share": 6}, "c": {"share": 2}}
+    table = {"sources": sources, "use": [], "strategy": "tuned"}
+    rows = [
+        drawn(build_mix(Recipe.model_validate({**table, "size": size}), frames=frames, out=None))
+        for size in range(1, 31)
+    ]
+    assert [len(found) for found in rows] == list(range(1, 31))
+    assert max(len(small - large) for small, large in pairwise(rows)) <= 1
 
 
 # --- files
