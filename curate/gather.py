@@ -44,10 +44,10 @@ def gather(
     # The largest files first: the last worker should not be left alone with one.
     order = sorted(range(len(tasks)), key=lambda n: (-_size(tasks[n]), n))
     ran = engine.run(convert.convert_file, [tasks[n] for n in order], workers=workers, start_method=start_method)
-    total = sum(_size(task) for task in tasks) / 1e6
-    made = dict(
-        zip(order, progress.track(ran, "convert", total, "MB", lambda done: _size(done.task) / 1e6), strict=True)
-    )
+    total = sum(_size(task) for task in tasks)
+    scale, unit = (1e6, "MB") if total > 1e6 else (1e3, "kB")
+    tracked = progress.track(ran, "convert", total / scale, unit, lambda done: _size(done.task) / scale)
+    made = dict(zip(order, tracked, strict=True))
     files = [made[n] for n in range(len(tasks))]
     _say_what_was_refused(files, progress)
     shards = {shard: rows for done in files for shard, rows in done.shards.items()}

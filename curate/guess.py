@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from caravan.converters.converter import Match
+from caravan.converters.converter import NO_MATCH, Match
 from caravan.curate.read import Input, head
-from caravan.errors import UserError
 from caravan.plugins import find, load
 
 LEAST = 0.3  # a converter that is less sure than this is not taken without being asked for
@@ -18,24 +17,27 @@ class Guess:
     match: Match
     others: dict[str, Match]
 
+    @property
+    def fits(self) -> bool:
+        """Whether the converter is sure enough to be taken without being asked for."""
+        return self.match.confidence >= LEAST
+
 
 def guess(source: Input) -> Guess | None:
-    """Ask every converter about the head of a file; None when the file has no rows that could be read.
-
-    Raises `UserError` when no converter fits.
-    """
+    """Ask every converter about the head of a file; None when the file has no rows that could be read."""
     sample = [row.value for row in head(source)]
     if not sample:
         return None
-    matches = {name: load("converters", name).matches(sample, source.name) for name in find("converters")}
+    matches = {}
+    for name in find("converters"):
+        try:
+            matches[name] = load("converters", name).matches(sample, source.name)
+        except Exception:  # a stranger's converter that cannot judge this file does not read it
+            matches[name] = NO_MATCH
     ranked = sorted(matches, key=lambda name: (-matches[name].confidence, name))
     best = ranked[0]
     if matches[best].confidence < LEAST:
-        raise UserError(
-            f"no converter fits; the first row {describe(sample[0])}",
-            where=source.name,
-            fix="name one (NAME:CONVERTER=PATH, --as CONVERTER), or describe the fields with --columns",
-        )
+        return Guess(best, Match(0.0, f"no converter fits; the first row {describe(sample[0])}"), {})
     others = {name: matches[name] for name in ranked[1:] if matches[name].confidence >= LEAST}
     return Guess(best, matches[best], others)
 

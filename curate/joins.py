@@ -265,3 +265,35 @@ def greedy(
                 nodes += 1
                 reach[on] = max(reach[on], (size - (1.0 + limit) * i) / limit + 1e-3)
                 smallest[on] = min(smallest[on], size)
+
+
+@kernel(types.int64(_OUT_I64, types.int64))
+def _root(parent: Ints, row: int) -> int:
+    while parent[row] != row:
+        parent[row] = parent[parent[row]]
+        row = parent[row]
+    return row
+
+
+@kernel(types.void(_I64, _I64, _U64, _I64, types.float64, _OUT_I64))
+def join(row: Ints, bounds: Ints, values: Hashes, offsets: Ints, limit: float, parent: Ints) -> None:
+    """Join in the forest `parent` all rows of one bucket (`row[bounds[b]:bounds[b + 1]]`) that are alike."""
+    for bucket in range(bounds.size - 1):
+        for i in range(bounds[bucket], bounds[bucket + 1]):
+            a = row[i]
+            for j in range(i + 1, bounds[bucket + 1]):
+                b = row[j]
+                low, high = _root(parent, a), _root(parent, b)
+                if low == high:
+                    continue
+                if jaccard(values, offsets[a], offsets[a + 1], offsets[b], offsets[b + 1], limit) >= 0.0:
+                    parent[max(low, high)] = min(low, high)
+
+
+@kernel(types.int64[::1](_OUT_I64))
+def roots(parent: Ints) -> Ints:
+    """The least row of each row's tree."""
+    out = np.empty_like(parent)
+    for row in range(parent.size):
+        out[row] = _root(parent, row)
+    return out

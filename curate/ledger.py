@@ -5,6 +5,7 @@ code, or quarantined; and examples = drawn + validation + not drawn + dropped.
 """
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -122,7 +123,7 @@ def dropped(gathered: Gathered, verdicts: pl.DataFrame) -> pl.DataFrame:
             "fate",
             pl.col("code").alias("reason"),
             pl.concat_list("code").alias("reasons"),
-            pl.col("detail").alias("evidence"),
+            pl.struct(code=pl.col("code"), detail=pl.col("detail")).struct.json_encode().alias("evidence"),
             "raw",
         )
     )
@@ -135,12 +136,24 @@ def _evidence_columns(active: ActiveFilter, rows: pl.DataFrame) -> list[str]:
     return [name for name in [*own, *linked] if name in rows.columns]
 
 
+def read_table(folder: Path, file: str) -> pl.DataFrame:
+    """A table that a build wrote; `UserError` when the folder has none."""
+    try:
+        return pl.read_parquet(folder / file)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            "is not there", where=str(folder / file), fix="name a folder that `curate build-mix` wrote"
+        ) from None
+
+
 def check_books(record: Manifest, rows: pl.DataFrame) -> None:
     """Both accounts of rows, in code: a build whose books do not balance is a bug, and is not written."""
     for source in record.sources:
         for file in source.files:
             if file.rows != file.cited + file.rejected + file.quarantined:
                 raise UserError("raw rows are unaccounted for", where=file.file, fix="please report this bug")
+        if source.examples != sum(file.examples for file in source.files):
+            raise UserError("examples are unaccounted for", where=source.name, fix="please report this bug")
         if source.examples != source.drawn + source.validation + source.not_drawn + sum(source.dropped.values()):
             raise UserError("examples are unaccounted for", where=source.name, fix="please report this bug")
     if sum(source.examples for source in record.sources) != rows["id"].drop_nulls().n_unique():

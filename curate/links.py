@@ -110,6 +110,23 @@ def greedy(rows: int, links: Sequence[Links], limits: Sequence[float], order: Ro
     return Verdicts(partner, link, similarity)
 
 
+def components(rows: int, links: Sequence[Links], limits: Sequence[float]) -> Rows:
+    """A label for each row: rows that are alike in any of the links, or through others, have the same one.
+
+    Two rows are alike when they share a bucket and their sets have at least that link's limit; what stands `beside`
+    is not asked. Every pair of a bucket is looked at, unless it is one already.
+    """
+    from caravan.curate import joins
+
+    labels = np.arange(rows, dtype=np.int64)
+    for each, limit in zip(links, limits, strict=True):
+        row, bucket = shared(each.row, each.bucket)
+        _, starts = np.unique(bucket, return_index=True)
+        bounds = np.append(starts, row.size).astype(np.int64)
+        joins.join(row, bounds, each.shingles.values, each.shingles.offsets, limit, labels)
+    return joins.roots(labels)
+
+
 def shared(row: Rows, bucket: Buckets) -> tuple[Rows, Buckets]:
     """The members (row, bucket), each once, without the buckets that hold a single row; by bucket, then row."""
     bits = max(int(2 * row.size).bit_length(), 1)

@@ -16,6 +16,7 @@ from caravan.mixtures.allocate import Allocation, allocate
 from caravan.mixtures.strategy import SourceFigures
 from caravan.plugins import load
 
+UNITS = ("tokens", "supervised_tokens")
 Positions = npt.NDArray[np.int64]
 
 
@@ -38,6 +39,7 @@ def mix(rows: pl.DataFrame, kept: pl.Series, groups: Positions, recipe: Recipe) 
     `rows` has `id`, `source`, and where measured `quality`, `tokens`, `supervised_tokens`; `groups` labels rows that
     are alike, so that a validation split never holds a look-alike of a training row.
     """
+    rows = rows.select(name for name in ("id", "source", "quality", *UNITS) if name in rows.columns)
     positions = np.flatnonzero(kept.to_numpy())
     held = draw.validation_split(
         rows["id"].gather(positions).to_list(), groups[positions], recipe.validation.share, recipe.seed

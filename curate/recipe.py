@@ -49,7 +49,7 @@ class Source(_Strict):
     options: dict[str, JsonValue] = {}
     columns: dict[str, str] = {}
     roles: dict[str, str] = {}
-    share: float | None = Field(default=None, ge=0)
+    share: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     licence: str | None = None
     filters: dict[str, dict[str, JsonValue]] = {}
 
@@ -78,10 +78,10 @@ class Recipe(_Strict):
     name: str = ""
     sources: dict[str, Source] = {}
     strategy: StrategyChoice = StrategyChoice()
-    size: int | None = Field(default=None, gt=0)
+    size: int | None = Field(default=None, gt=0, strict=True)
     unit: Unit = "examples"
-    max_repeats: int = Field(default=4, ge=1)
-    seed: int = Field(default=0, ge=0)
+    max_repeats: int = Field(default=4, ge=1, strict=True)
+    seed: int = Field(default=0, ge=0, strict=True)
     validation: Validation = Validation()
     keep: list[Literal["priority", "quality", "length"]] = ["quality", "length"]
     priority: list[str] = []
@@ -130,10 +130,17 @@ def validated(table: dict[str, Any], where: str) -> Recipe:
         first = error.errors()[0]
         at = [str(part) for part in first["loc"] if not isinstance(part, int)]
         if first["type"] == "extra_forbidden":
-            model: type[BaseModel] = Source if len(at) == 3 and at[0] == "sources" else Recipe
-            fix = did_you_mean(at[-1], model.model_fields)
+            fix = did_you_mean(at[-1], _table_of(at).model_fields)
             raise UserError(f"unknown key {'.'.join(at)!r}", where=where, fix=fix) from None
         raise UserError(f"{'.'.join(at)}: {first['msg']}", where=where, fix="correct this key") from None
+
+
+def _table_of(at: list[str]) -> type[BaseModel]:
+    """The model of the table that a key like `sources.x.paths.File.path` stands in."""
+    if "File" in at:
+        return File
+    tables: dict[str, type[BaseModel]] = {"validation": Validation, "strategy": StrategyChoice}
+    return Source if len(at) == 3 and at[0] == "sources" else tables.get(at[0], Recipe) if len(at) > 1 else Recipe
 
 
 def _relative_to(folder: Path, recipe: Recipe) -> Recipe:

@@ -64,7 +64,8 @@ def mixture(result: MixResult, as_json: bool) -> None:
             f"dry run: nothing was written; {record.given.examples:,} rows would be, content {record.content_hash[:12]}"
         )
         return
-    out(f"{record.given.examples:,} rows, {record.given.tokens:,} tokens, content {record.content_hash[:12]}")
+    tokens = f"{record.given.tokens:,} tokens, " if record.token_counter else ""
+    out(f"{record.given.examples:,} rows, {tokens}content {record.content_hash[:12]}")
     for name, what in FILES.items():
         if (result.folder / name).exists():
             out(f"  {result.folder / name!s:<28} {what}")
@@ -84,14 +85,14 @@ def _source_row(record: Manifest, n: int) -> list[object]:
         source.given.examples,
         f"{source.share_requested:.1%}",
         f"{source.share_given:.1%}",
-        source.given.tokens,
+        source.given.tokens if record.token_counter else None,
     ]
 
 
 def _total_row(record: Manifest) -> list[object]:
     rows = [_source_row(record, n) for n in range(len(record.sources))]
     sums = [sum(int(str(row[n])) for row in rows) for n in range(1, 8)]
-    return ["all", *sums, "", "", record.given.tokens]
+    return ["all", *sums, "", "", record.given.tokens if record.token_counter else None]
 
 
 def _dropped(record: Manifest) -> None:
@@ -119,7 +120,7 @@ def converted(result: Described, path: Path, as_json: bool) -> None:
 
 
 def measured(result: Described, path: Path, as_json: bool) -> None:
-    """What was measured, in quantiles."""
+    """How many rows were measured, file by file."""
     rejected = result.frame["rejected"].drop_nulls().len()
     if as_json:
         print_json(
@@ -179,14 +180,16 @@ def deduplicated(result: Deduplicated, path: Path, as_json: bool) -> None:
     reasons = dict(result.pairs.group_by("reason").len().sort("reason").iter_rows())
     if as_json:
         counts = {"rows": result.rows, "kept": result.kept.height, "groups": result.groups.height, **reasons}
+        accounts = {"files": _accounts(result.gathered.files, {})}
         files = {
             "out": path,
             "pairs": path.with_suffix(".pairs.parquet"),
             "groups": path.with_suffix(".groups.parquet"),
         }
-        print_json(counts | {name: str(file) for name, file in files.items()})
+        print_json(counts | accounts | {name: str(file) for name, file in files.items()})
         return
-    rows: list[list[object]] = [["rows", result.rows], *([reason, n] for reason, n in reasons.items())]
+    _file_table(result.gathered.files)
+    rows: list[list[object]] = [["examples", result.rows], *([reason, n] for reason, n in reasons.items())]
     table("Duplicates", ["", "rows"], [*rows, ["kept", result.kept.height], ["groups", result.groups.height]])
     out(f"kept rows in {path}, pairs (least similar first) in {path.with_suffix('.pairs.parquet')}")
 
@@ -344,7 +347,10 @@ def plugins(kinds: list[registry.Kind], as_json: bool) -> None:
 def _options(module: Any) -> dict[str, str]:
     models = [getattr(module, name, None) for name in ("Options", "Settings", "Limits")]
     return {
-        key: str(field.default) for model in models if model is not None for key, field in model.model_fields.items()
+        key: "required" if field.is_required() else str(field.get_default(call_default_factory=True, validated_data={}))
+        for model in models
+        if model is not None
+        for key, field in model.model_fields.items()
     }
 
 

@@ -49,6 +49,8 @@ def gather_data(
     `filters` are names, or tables of settings and limits by name. Also gives what was guessed, by file name.
     """
     progress = progress or Progress(quiet=True)
+    if converter and columns:
+        raise UserError(f"--as {converter} and --columns are two ways to read one file", fix="give one of them")
     tables = filters if isinstance(filters, dict) else {name: {} for name in filters}
     in_memory = not isinstance(data, str | Path)
     path = "" if in_memory else find_data(str(data), progress)
@@ -135,7 +137,15 @@ def measure(
     return _written(rows.select(order), gathered, guesses, out)
 
 
+def write_frame(frame: pl.DataFrame, out: Path, gathered: Gathered) -> None:
+    """Write a result as Parquet; `UserError` when it would replace a file that was read."""
+    for made in gathered.files:
+        if out.exists() and out.samefile(made.task.input.path):
+            raise UserError("OUT is the file that was read", where=str(out), fix="name another with -o")
+    write_table(frame.to_arrow(compat_level=pl.CompatLevel.oldest()), out)
+
+
 def _written(frame: pl.DataFrame, gathered: Gathered, guesses: dict[str, Guess], out: str | Path | None) -> Described:
     if out is not None:
-        write_table(frame.to_arrow(compat_level=pl.CompatLevel.oldest()), Path(out))
+        write_frame(frame, Path(out), gathered)
     return Described(frame, gathered, guesses)

@@ -15,6 +15,7 @@ from caravan.errors import UserError, did_you_mean
 from caravan.plugins import find, load
 
 SAMPLES = Path(caravan.converters.__file__).parent / "samples"
+DESCRIBE = "name a converter (NAME:CONVERTER=PATH, --as CONVERTER), or describe the fields (--columns, or `columns`)"
 NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?::(?P<converter>\w+))?=(?P<path>.+)", re.DOTALL)
 
 
@@ -25,6 +26,7 @@ def with_arguments(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
     converter that fits each of its files.
     """
     given: dict[str, list[str | File]] = {}
+    known = set[str]()
     for argument in arguments:
         named = NAMED.fullmatch(argument)
         if named is None or Path(argument).exists():
@@ -34,10 +36,13 @@ def with_arguments(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
         converter = named["converter"]
         if converter is not None:
             _known_converter(converter, argument)
+        known.add(named["name"])
         given.setdefault(named["name"], []).append(File(path=named["path"], converter=converter))
     sources = dict(recipe.sources)
     for name, paths in given.items():
-        sources[name] = sources.get(name, Source()).model_copy(update={"paths": paths})
+        sources[name] = sources.get(name, Source(licence=None if name in known else "")).model_copy(
+            update={"paths": paths}
+        )
     return recipe.model_copy(update={"sources": sources})
 
 
@@ -75,8 +80,12 @@ def tasks(recipe: Recipe, given: Mapping[str, Input] | None = None) -> tuple[lis
                 continue
             seen.add(one.path.resolve())
             converter, options = _converter(name, source, file, one, guesses)
+            if one.name in guesses and not guesses[one.name].fits and len(inputs) == 1:
+                raise UserError(guesses[one.name].match.why, where=one.name, fix=DESCRIBE)
             checked = check_options(converter, options, f"source {name}")
-            found.append(Task(name, one, converter, checked, source.licence))
+            # A format that was guessed does not say where the rows come from.
+            licence = "" if source.licence is None and one.name in guesses else source.licence
+            found.append(Task(name, one, converter, checked, licence))
     return found, guesses
 
 
@@ -116,14 +125,17 @@ def _converter(
     if guessed is None:
         return "messages", options  # nothing in it can be read: any converter will do to say so
     guesses[one.name] = guessed
-    return guessed.converter, options
+    return guessed.converter if guessed.fits else "messages", options
 
 
 def _by_converter(path: str) -> dict[str, list[str | File]]:
     found: dict[str, list[str | File]] = {}
-    for one in expand(path):
+    files = expand(path)
+    for one in files:
         guessed = guess(one)
-        converter = guessed.converter if guessed else "messages"
+        if guessed and not guessed.fits and len(files) == 1:
+            raise UserError(guessed.match.why, where=one.name, fix=DESCRIBE)
+        converter = guessed.converter if guessed and guessed.fits else "messages"
         found.setdefault(converter, []).append(File(path=one.name, converter=converter))
     return found
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 import typer
+from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
 from caravan import plugins
@@ -45,14 +46,15 @@ def plugin_table(kind: plugins.Kind) -> str:
         module = import_module(plugin.module)
         about = (module.__doc__ or "").strip().split("\n")[0].replace("|", "\\|")
         models = [getattr(module, m) for m in ("Options", "Settings", "Limits") if hasattr(module, m)]
-        options = ", ".join(
-            f"`{key}` = {_shown(field.default)}" for m in models for key, field in m.model_fields.items()
-        )
+        options = ", ".join(f"`{key}` = {_shown(field)}" for m in models for key, field in m.model_fields.items())
         lines.append(f"| `{name}` | {about} | {options} |")
     return "\n".join(lines)
 
 
-def _shown(value: object) -> str:
+def _shown(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True, validated_data={})
     return "none" if value is None else f"`{value}`" if value != "" else "empty"
 
 

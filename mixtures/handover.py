@@ -110,6 +110,9 @@ dataset: {NAME}
 """
 
 
+FILES = ("dataset_info.json", "axolotl.yaml", "handover.md")
+
+
 def write(folder: Path, manifest: Manifest) -> None:
     """Write `dataset_info.json`, `axolotl.yaml` and `handover.md` into the mixture folder."""
     info = json.dumps(dataset_info(manifest), indent=2) + "\n"

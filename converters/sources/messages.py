@@ -11,6 +11,7 @@ row (`unknown_role:NAME`). Who may speak when, how typed parts, reasoning and to
 weights go: `caravan.converters.chat`. All other fields of the row (`tools`, `source`, ...) are tags.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -30,6 +31,7 @@ VERSION = 1
 LICENCE = ""
 HUB = None
 LISTS: Final[tuple[str, ...]] = ("messages", "conversation", "conversations")
+LICENCES: Final[tuple[str, ...]] = ("licence", "license")
 ANSWERS: Final[tuple[str, ...]] = ("completion", "response")
 
 
@@ -78,7 +80,26 @@ def _row(row: JsonObject, options: Options) -> Iterator[Converted | Rejected]:
     if system.strip() and not any(turn.role == "system" for turn in turns):
         turns.insert(0, spoken("system", system))
         used.append("system")
-    yield from conversation(turns, rest(row, *used), own_id(row))
+    licence = next((value for name in LICENCES if isinstance(value := row.get(name), str)), None)
+    for made in conversation(turns, _tags(row, used), own_id(row)):
+        if isinstance(made, Converted):
+            made.licence = licence
+        yield made
+
+
+def _tags(row: JsonObject, used: Sequence[str]) -> JsonObject:
+    """What is no text of the conversation. Our own files keep a row's tags as JSON in one field: they stay its tags."""
+    tags = rest(row, *used, *LICENCES)
+    held = tags.get("tags")
+    if isinstance(held, str) and held.startswith("{"):
+        try:
+            held = json.loads(held)
+        except ValueError:
+            return tags
+    if isinstance(held, dict):
+        del tags["tags"]
+        return held | tags
+    return tags
 
 
 def _side(field: str, value: JsonValue, role: Role, how: Reading) -> list[Turn]:

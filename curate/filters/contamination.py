@@ -8,7 +8,7 @@ passage that a question refers to is no item. How items are found and what count
     kind             verbatim (coverage of 0.95 and more) or edited
 
 An item of fewer words than `width` must stand in the row as a sentence of its own: "Is tap water safe to drink?" is
-not in "Is tap water safe to drink in Japan?". Of the items of one row the 50 with the largest coverage are kept.
+not in "Is tap water safe to drink in Japan?".
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from caravan.curate.benchmarks import load_items
 from caravan.curate.words import ALGORITHM, Words, word_spans, words
 from caravan.mixtures.manifest import BenchmarkRecord
 
-VERSION = 1
+VERSION = 2
 REASONS = ("contaminated",)
 
 _SPAN = {"start": pl.Int64(), "end": pl.Int64()}
@@ -44,7 +44,7 @@ _MATCH = pl.Struct(
 COLUMNS: dict[str, pl.DataType] = {"contamination": pl.List(_MATCH), "contamination_max": pl.Float64()}
 
 VERBATIM = 0.95
-MOST = 50  # matches of one row
+FLOOR = 0.3  # of coverage: what shares less with an item is not stored, so no limit may lie below it
 
 
 class Settings(contract.Settings):
@@ -52,13 +52,12 @@ class Settings(contract.Settings):
 
     benchmarks: str = ""
     width: int = Field(default=8, ge=4, le=32)
-    floor: float = Field(default=0.3, gt=0, le=1)
 
 
 class Limits(contract.Limits):
     """A row is dropped when it holds this share of some item's weighted words."""
 
-    coverage: float = Field(default=0.5, gt=0, le=1)
+    coverage: float = Field(default=0.5, ge=FLOOR, le=1)
 
 
 def fingerprint(settings: Settings) -> dict[str, JsonValue]:
@@ -81,7 +80,7 @@ def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     row = np.repeat(np.arange(batch.height), sizes)
     read = words(texts)
     index = index_of(settings.benchmarks, settings.width)
-    matches = scan(read, row, index, settings.floor)
+    matches = scan(read, row, index, FLOOR)
     total = np.bincount(row, np.diff(read.offsets), minlength=batch.height)
     names = _names(settings.benchmarks)
     first = np.cumsum(sizes) - sizes
@@ -107,7 +106,7 @@ def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
                 "item_spans": _item_spans(index.texts[entry], matches.word[hits], matches.width[hits]),
             }
         )
-    return _columns({r: _best(found) for r, found in held.items()}, batch.height)
+    return _columns(held, batch.height)
 
 
 def _columns(held: dict[int, list[dict[str, Any]]], rows: int) -> pl.DataFrame:
@@ -118,14 +117,6 @@ def _columns(held: dict[int, list[dict[str, Any]]], rows: int) -> pl.DataFrame:
     flat = pl.Series([m for found in held.values() for m in found], dtype=_MATCH)
     lists = pa.LargeListArray.from_arrays(np.append(0, np.cumsum(sizes)), flat.to_arrow())
     return pl.DataFrame({"contamination": pl.Series(lists), "contamination_max": largest}).cast(COLUMNS)  # type: ignore[arg-type]
-
-
-def _best(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At most `MOST` matches, those with the largest coverage, in the order given."""
-    if len(found) <= MOST:
-        return found
-    ranked = sorted(range(len(found)), key=lambda n: (-found[n]["coverage_item"], n))
-    return [found[n] for n in sorted(ranked[:MOST])]
 
 
 class _Run(NamedTuple):

@@ -22,8 +22,12 @@ So `expected` languages, English unless told otherwise, have the benefit of the 
 where the language has one, else ISO 639-3 ("ceb"); Bokmål is "no", Serbo-Croatian without a closer label "sr".
 """
 
+from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import Field, JsonValue, field_validator
 
@@ -54,6 +58,9 @@ SCRIPTS = {
     "Oriya": ("or",), "Sinhala": ("si",), "Lao": ("lo",), "Khmer": ("km",), "Myanmar": ("my",), "Thaana": ("dv",),
 }  # fmt: skip
 
+_NUMBERED = ("", "Latin", *SCRIPTS)  # as `_table` numbers them; "" is any other
+_DENSE_SCRIPTS = [_NUMBERED.index(script) for script in ("Han", "Hiragana", "Katakana", "Hangul")]
+
 _READ = 8_000  # characters of a message, from its start; what lies behind does not count
 _TURNS = 8  # turns of each side that decide a row
 _FOREIGN_SHARE = 0.5
@@ -72,12 +79,19 @@ _CODE = "|".join(
         r"</?[A-Za-z][^<>]{0,200}>|&[A-Za-z]+;",
         # lines of code without a fence: they end in a mark that ends no sentence, or open with a keyword and a call
         r"(?m:^.*[{}]\s*$|^.*[=(\[].*;\s*$)",
-        r"(?m:^\s*(?:def|class|import|from|return|print|elif|while|for|if|try|except|with|let|const|var)\b.*[:)\]]\s*$)",
+        r"(?m:^\s*(?:def|class|import|from|return|print|elif|while|for|if|try|except|with|let|const|var)"
+        r"(?:[^\w\n].*)?[:)\]]\s*$)",
         r"(?m:^\s*[A-Za-z_][\w.\[\]]*(?:\s*[-+*/]?=|\().*[\])\d'\x22]\s*$)",
         r"\b[A-Za-z0-9]*[0-9_][A-Za-z0-9_]*\b",  # identifiers, units, model names
         r"\b\p{Greek}\b",  # a single Greek letter is a variable
     )
 )
+# Where a text is not all ASCII, `\b` makes the search twenty times slower than `\b` of ASCII words alone. The two say
+# the same of a text without Greek and without words in which other letters stand beside ASCII ones with digits.
+_CODE_ASCII = _CODE.replace(r"\b", r"(?-u:\b)")
+_OTHER = r"[\w&&[^\x00-\x7f]]"
+_TOUCHING = r"(?:[A-Za-z][0-9_]|[0-9_][A-Za-z])"
+_NEEDS_UNICODE = rf"\p{{Greek}}|{_OTHER}[A-Za-z0-9_]*{_TOUCHING}|{_TOUCHING}[A-Za-z0-9_]*{_OTHER}"
 _NO_LETTERS = r"[^\p{L}\p{M}'’\u200c]+"
 
 
@@ -161,8 +175,11 @@ def verdict(limits: Limits) -> pl.Expr:
 
 def letters_only(texts: pl.Series, prefix: int) -> pl.Series:
     """Each text without code, formulas, markup, addresses and signs, its first `prefix` characters."""
-    cleaned = texts.str.slice(0, _READ).str.replace_all(_CODE, " ").str.replace_all(_NO_LETTERS, " ")
-    return cleaned.str.strip_chars(" '’\u200c").str.slice(0, prefix)
+    read = texts.str.slice(0, _READ)
+    cleaned = read.str.replace_all(_CODE_ASCII, " ")
+    slow = read.str.contains(_NEEDS_UNICODE)
+    cleaned = cleaned.scatter(slow.arg_true(), read.filter(slow).str.replace_all(_CODE, " "))
+    return cleaned.str.replace_all(_NO_LETTERS, " ").str.strip_chars(" '’\u200c").str.slice(0, prefix)
 
 
 class _Decision(NamedTuple):
@@ -178,35 +195,35 @@ class _Labels:
     def __init__(self, settings: Settings, pair: Pair) -> None:
         self.settings, self.pair = settings, pair
         self.expected = frozenset(settings.expected)
+        self.known: dict[str, _Decision] = {}
 
     def of(self, texts: pl.Series) -> list[_Decision]:
-        """A decision for each text."""
-        latin = texts.str.count_matches(r"\p{Latin}")
-        letters = texts.str.count_matches(r"\p{L}")
-        dense = texts.str.count_matches(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]")
-        other = letters - latin + dense * (_DENSE - 1)
+        """A decision for each text; texts that are alike are looked at once."""
+        listed = texts.to_list()
+        new = [text for text in dict.fromkeys(listed) if text not in self.known]
+        self.known.update(zip(new, self._decide(pl.Series(new, dtype=pl.String)), strict=True))
+        return [self.known[text] for text in listed]
+
+    def _decide(self, texts: pl.Series) -> Iterator[_Decision]:
+        from caravan.curate import text_kernels as kernels
+
+        letters = np.zeros(len(texts), np.int64)
+        scripts = np.zeros((len(texts), len(_NUMBERED)), np.int64)
+        kernels.census(*kernels.joined(texts), _table(), letters, scripts)
+        latin = scripts[:, _NUMBERED.index("Latin")]
+        other = letters - latin + scripts[:, _DENSE_SCRIPTS].sum(axis=1) * (_DENSE - 1)
         foreign = (other > _FOREIGN_SHARE * (other + latin)) & (letters >= _SCRIPT_LETTERS)
         words = texts.str.count_matches(" ", literal=True) + 1
-        decided: list[_Decision | None] = [None] * len(texts)
-        chosen = foreign.arg_true()
-        for i, d in zip(chosen, self._by_script(texts.gather(chosen), letters.gather(chosen)), strict=True):
-            decided[i] = d
-        return [
-            d or self._by_detectors(text, n, w)
-            for d, text, n, w in zip(decided, texts.to_list(), letters.to_list(), words.to_list(), strict=True)
-        ]
+        for i, (text, n, w) in enumerate(zip(texts.to_list(), letters.tolist(), words.to_list(), strict=True)):
+            yield self._by_script(text, n, scripts[i]) if foreign[i] else self._by_detectors(text, n, w)
 
-    def _by_script(self, texts: pl.Series, letters: pl.Series) -> list[_Decision]:
-        counts = pl.DataFrame({s: texts.str.count_matches(rf"\p{{{s}}}") for s in SCRIPTS})
-        decided = []
-        for text, n, row in zip(texts.to_list(), letters.to_list(), counts.iter_rows(), strict=True):
-            found = dict(zip(SCRIPTS, row, strict=True))
-            kana = found["Hiragana"] + found["Katakana"]
-            found["Hiragana"] = found["Han"] + kana if kana > _KANA_SHARE * (found["Han"] + kana) else kana
-            script = max(found, key=lambda s: found[s])
-            label = self._choose(text, n, SCRIPTS[script]) if found[script] else UNDETERMINED
-            decided.append(_Decision(label, min(found[script] / n, 1.0), "script", n))
-        return decided
+    def _by_script(self, text: str, letters: int, counts: npt.NDArray[np.int64]) -> _Decision:
+        found = dict(zip(_NUMBERED, counts.tolist(), strict=True))
+        kana = found["Hiragana"] + found["Katakana"]
+        found["Hiragana"] = found["Han"] + kana if kana > _KANA_SHARE * (found["Han"] + kana) else kana
+        script = max(SCRIPTS, key=lambda s: found[s])
+        label = self._choose(text, letters, SCRIPTS[script]) if found[script] else UNDETERMINED
+        return _Decision(label, min(found[script] / letters, 1.0), "script", letters)
 
     def _choose(self, text: str, letters: int, languages: tuple[str, ...]) -> str:
         """Which of the languages that share a script; a short text is an expected one of them if there is one."""
@@ -235,6 +252,20 @@ class _Labels:
         if enough and second.label is not None and second.label not in self.expected:
             return _Decision(second.label, second.score, "sure", letters)
         return _Decision(UNDETERMINED, 0.0, "doubt", letters)
+
+
+@cache
+def _table() -> npt.NDArray[np.uint8]:
+    """What each code point is to `census`, in the words of polars' regular expressions."""
+    from caravan.curate import text_kernels as kernels
+
+    table = np.zeros(0x110000, np.uint8)
+    # beyond these there are no letters, and no scripts
+    assigned = pl.Series(["".join(chr(c) for c in range(0x34000) if not 0xD800 <= c < 0xE000)])
+    for bits, name in ((kernels.LETTERS, "L"), *enumerate(_NUMBERED[1:], 1)):
+        for run in assigned.str.extract_all(rf"\p{{{name}}}+").item():
+            table[ord(run[0]) : ord(run[-1]) + 1] |= bits
+    return table
 
 
 def _turns(batch: pl.DataFrame, prefix: int) -> pl.DataFrame:

@@ -68,4 +68,13 @@ def load(kind: Kind, name: str) -> ModuleType:
     plugins = find(kind)
     if name not in plugins:
         raise PluginError(f"no plugin {name!r} among the {kind}", fix=did_you_mean(name, plugins))
-    return import_module(plugins[name].module)
+    try:
+        return import_module(plugins[name].module)
+    except PluginError:
+        raise
+    except Exception as error:  # a stranger's module may raise anything
+        raise PluginError(
+            f"plugin {name!r} among the {kind} cannot be imported ({type(error).__name__}: {error})",
+            where=f"package {plugins[name].distribution}",
+            fix="mend or remove it",
+        ) from error

@@ -131,7 +131,16 @@ def exit_for(error: BaseException, how_to_go_on: str) -> NoReturn:
     if isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(BAD_INPUT)
-    if isinstance(error, KeyboardInterrupt):
+    if hasattr(error, "format_message"):  # typer's own: a wrong option or command
+        usage = " ".join(str(error.format_message()).split())
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "curate"
+        if not usage or usage.startswith("Usage:"):
+            print(error.format_message(), file=sys.stderr)  # noqa: T201
+        else:
+            print(f"error: {usage.rstrip('.')}; see `{command} --help`", file=sys.stderr)  # noqa: T201
+        raise SystemExit(BAD_INPUT)
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         print(f"\ninterrupted: {how_to_go_on}", file=sys.stderr)  # noqa: T201
         raise SystemExit(INTERRUPTED)
     if isinstance(error, BrokenPipeError):

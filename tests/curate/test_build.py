@@ -16,8 +16,10 @@ from caravan.curate.build import MixResult, build_mix
 from caravan.curate.diff import diff
 from caravan.curate.engine import StartMethod
 from caravan.curate.explain import explain
+from caravan.curate.ledger import check_books
 from caravan.curate.options import recipe_from
 from caravan.curate.recipe import Recipe
+from caravan.curate.single import gather_data
 from caravan.errors import UserError
 from caravan.mixtures import manifest
 from rawrows import alpaca_rows, message_rows, sentence
@@ -184,6 +186,34 @@ def test_a_validation_split_shares_no_row_and_no_look_alike_with_training(alpaca
     assert {n if n <= 120 else n - 120 for n in held}.isdisjoint({n if n <= 120 else n - 120 for n in by_fate["drawn"]})
 
 
+def test_no_training_row_resembles_a_validation_row_not_even_through_a_third(alpaca_file: AlpacaFile) -> None:
+    rows = []
+    for n in range(80):  # chains: each text shares most of its words with the next, the ends share few
+        words = sentence(50_000 + n, 120).split()
+        rows += [
+            {"instruction": f"Part {n}:", "input": "", "output": " ".join(words[k : k + 90])} for k in (0, 10, 20, 30)
+        ]
+    table = {
+        "sources": {"alpaca": {"paths": [str(alpaca_file("alpaca.json", rows))]}},
+        "validation": {"share": 0.3},
+        "filters": {"duplicates": {"near": 1.0}},
+        "use": ["length", "duplicates"],
+    }
+    ledger = build_mix(Recipe.model_validate(table), out=None).ledger
+    held, drawn = (
+        [rows[n - 1]["output"].split() for n in ledger.filter(pl.col("fate") == fate)["row"]]
+        for fate in ("validation", "drawn")
+    )
+    assert len(held) > 40
+    assert len(drawn) > 40
+
+    def shingles(words: list[str]) -> set[tuple[str, ...]]:
+        return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
+
+    ours, theirs = [shingles(w) for w in held], [shingles(w) for w in drawn]
+    assert max(len(a & b) / len(a | b) for a in ours for b in theirs) < 0.7
+
+
 def test_frames_and_data_sets_are_sources_too(tmp_path: Path) -> None:
     frame = pl.DataFrame(alpaca_rows(30))
     made = datasets.Dataset.from_list(message_rows(30))
@@ -205,7 +235,8 @@ def test_without_sources_the_embedded_samples_are_used_and_said(tmp_path: Path) 
 
 def test_shipped_recipes_work_on_the_embedded_samples() -> None:
     for name in ("tulu", "tulu-code", "tulu1-human", "equal", "lima-1k"):
-        assert build_mix(recipe_from(name), out=None).manifest.given.examples > 20, name
+        small = recipe_from(name).model_copy(update={"size": None})
+        assert build_mix(small, out=None).manifest.given.examples > 20, name
 
 
 def test_explain_finds_every_row_by_every_name(raw: Path, tmp_path: Path, alpaca_file: AlpacaFile) -> None:
@@ -305,6 +336,32 @@ def test_dry_run_writes_nothing_and_counts_the_same(raw: Path, tmp_path: Path) -
     dry = build_mix(recipe(raw), out=None)
     assert dry.folder is None
     assert build_mix(recipe(raw), out=tmp_path / "mix").manifest == dry.manifest
+
+
+def test_books_that_do_not_balance_are_not_written(raw: Path) -> None:
+    result = build_mix(recipe(raw), out=None)
+    check_books(result.manifest, result.ledger)
+    one_less = result.manifest.model_copy(deep=True)
+    one_less.sources[0].drawn -= 1
+    with pytest.raises(UserError, match="examples are unaccounted for"):
+        check_books(one_less, result.ledger)
+    row_lost = result.manifest.model_copy(deep=True)
+    row_lost.sources[0].files[0].cited -= 1
+    with pytest.raises(UserError, match="raw rows are unaccounted for"):
+        check_books(row_lost, result.ledger)
+    with pytest.raises(UserError, match="examples are unaccounted for"):
+        check_books(result.manifest, result.ledger.slice(1))
+
+
+def test_a_mixture_read_again_keeps_licence_tags_and_own_ids(raw: Path, tmp_path: Path) -> None:
+    table = recipe(raw).model_dump(mode="json")
+    table["sources"]["alpaca"]["licence"] = "CC-BY-SA-3.0"
+    first = build_mix(Recipe.model_validate(table), out=tmp_path / "mix")
+    again = gather_data(tmp_path / "mix")[0].rows
+    assert again.height == first.mix.height
+    by_id = dict(first.mix.select("id", "licence").iter_rows())
+    own = again["provenance"].struct.field("own_id").to_list()
+    assert [by_id[name] for name in own] == again["licence"].to_list()
 
 
 def test_sentences_of_the_tests_are_far_apart() -> None:

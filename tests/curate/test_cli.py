@@ -185,7 +185,21 @@ def test_inspect_plugins_doctor(folder: Path) -> None:
         (["build-mix", "alpaca=rows.json", "--size", "1000"], "1,000 requested, but 48 is the most"),
         (["build-mix", "alpaca=rows.json", "--set", "sise=3"], "unknown key 'sise'; did you mean 'size'"),
         (["build-mix", "alpaca=rows.json", "--benchmarks", "no-such-thing"], "no-such-thing"),
-        (["convert", "rows.json", "-o", "nowhere/out.parquet"], "nowhere"),
+        (["convert", "rows.json", "-o", "rows.json"], "OUT is the file that was read"),
+        (["convert", "rows.json", "-o", "rows.json/out.parquet"], "rows.json"),
+        (["convert", "rows.json", "-o", "x.parquet", "--as", "alpaca", "--columns", "user=q"], "give one of them"),
+        (["build-mix", "alpaca=rows.json", "--out", "."], "holds other files (chats.jsonl, rows.json) and no mixture"),
+        (["build-mix", "alpaca=rows.json", "--out", "rows.json"], "is not a folder"),
+        (["build-mix", "alpaca=rows.json", "--set", "size=1.5"], "size: Input should be a valid integer"),
+        (["build-mix", "alpaca=rows.json", "--weights", "alpaca=inf"], "sources.alpaca.share"),
+        (
+            ["build-mix", "alpaca=rows.json", "--set", "sources.alpaca.filters.lenght.max_tokens=3"],
+            "did you mean 'length'",
+        ),
+        (
+            ["build-mix", "alpaca=rows.json", "--set", "priority=['alpacca']"],
+            "no source 'alpacca'; did you mean 'alpaca'",
+        ),
         (["measure", "rows.json", "-o", "m.parquet", "--filters", "langauge"], "did you mean 'language'"),
         (["explain", "x"], "mix"),
         (["diff", "a", "b"], "no manifest"),
@@ -197,7 +211,10 @@ def test_a_mistake_is_one_clear_line_and_exit_status_2(folder: Path, arguments: 
 
 
 def test_unknown_option_is_usage_exit_status_2(folder: Path) -> None:
-    assert "No such option" in run("build-mix", "--siz", "3", cwd=folder, code=2).stderr
+    assert "No such option" in one_line(run("build-mix", "--siz", "3", cwd=folder, code=2))
+    assert "'--size'" in one_line(run("build-mix", "--size", "0", cwd=folder, code=2))
+    assert "nonsense" in one_line(run("nonsense", cwd=folder, code=2))
+    assert "FILE" in one_line(run("convert", "-o", "x", cwd=folder, code=2))
 
 
 HOSTILE: dict[str, bytes] = {

@@ -6,10 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from caravan.curate import engine, shards
+from caravan.curate.build import build_mix
 from caravan.curate.engine import StartMethod
+from caravan.curate.recipe import Recipe
 from caravan.errors import UserError
 from caravan.plugins import load
 
@@ -41,14 +44,18 @@ def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     shards.write_table(pa.table({"a": [1, 2]}), path)
     assert os.listdir(tmp_path) == ["shard.parquet"]
-    assert shards.read_table(path) == pa.table({"a": [1, 2]})
+    assert pq.read_table(path) == pa.table({"a": [1, 2]})
 
 
-def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
-    path = tmp_path / "shard.parquet"
-    path.write_bytes(b"PAR1 but not really")
-    assert shards.read_table(path) is None
-    assert not path.exists()
+def test_a_damaged_shard_is_said_and_made_again(raw: Path) -> None:
+    recipe = Recipe.model_validate({"sources": {"alpaca": {"paths": [str(raw / "alpaca_a.json")]}}})
+    wanted = build_mix(recipe, out=None).manifest
+    for pattern in ("examples-*", "measure-*", "refused-*"):
+        for path in shards.cache_folder().glob(pattern):
+            path.write_bytes(b"PAR1 but not really")
+            with pytest.raises(UserError, match="a part of the cache is damaged or gone; run the same command again"):
+                build_mix(recipe, out=None)
+        assert build_mix(recipe, out=None).manifest == wanted
 
 
 def test_the_name_of_a_shard_depends_on_every_part() -> None:
