@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Literal, TypeVar
 
+from caravan.curate.shards import cache_folder
 from caravan.errors import UserError
 
 T = TypeVar("T")
@@ -37,9 +38,9 @@ def run(
         return
     available = multiprocessing.get_all_start_methods()
     method = start_method or ("forkserver" if "forkserver" in available else "spawn")
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context(method), initializer=_leave_interrupts_to_the_parent
-    )
+    # A fork server keeps the environment of its own start: the cache of today is handed over.
+    begin = (_begin, (str(cache_folder()),))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), *begin)
     try:
         yield from pool.map(function, tasks)
     except BrokenProcessPool:
@@ -51,5 +52,6 @@ def run(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin(cache: str) -> None:
+    os.environ["CARAVAN_CACHE"] = cache
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it

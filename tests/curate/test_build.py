@@ -190,9 +190,8 @@ def test_no_training_row_resembles_a_validation_row_not_even_through_a_third(alp
     rows = []
     for n in range(80):  # chains: each text shares most of its words with the next, the ends share few
         words = sentence(50_000 + n, 120).split()
-        rows += [
-            {"instruction": f"Part {n}:", "input": "", "output": " ".join(words[k : k + 90])} for k in (0, 10, 20, 30)
-        ]
+        parts = [" ".join(words[k : k + 90]) for k in (0, 10, 20, 30)]
+        rows += [{"instruction": f"Part {n}:", "input": "", "output": part} for part in parts]
     table = {
         "sources": {"alpaca": {"paths": [str(alpaca_file("alpaca.json", rows))]}},
         "validation": {"share": 0.3},
