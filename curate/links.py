@@ -143,11 +143,11 @@ def shared(row: Rows, bucket: Buckets) -> tuple[Rows, Buckets]:
     return row[company], bucket[company]
 
 
-def lsh_buckets(shingles: Shingles, bands: int, rows: int) -> tuple[Rows, Buckets]:
-    """Members (row, bucket) such that sets at Jaccard s share a bucket with probability `lsh_recall(s, bands, rows)`.
+def lsh_labels(shingles: Shingles, bands: int, rows: int) -> Buckets:
+    """The labels[texts, bands] of each set: two at Jaccard s share one with probability `lsh_recall(s, bands, rows)`.
 
-    One-permutation hashing: each shingle is looked at once, not once for each of the `bands * rows` (at most 128)
-    slots. Deterministic: the shingles' own bits are the hash.
+    An empty set has zeros. One-permutation hashing: each shingle is looked at once, not once for each of the
+    `bands * rows` (at most 128) slots. Deterministic: the shingles' own bits are the hash.
     """
     from caravan.curate import joins
 
@@ -156,8 +156,13 @@ def lsh_buckets(shingles: Shingles, bands: int, rows: int) -> tuple[Rows, Bucket
     texts = shingles.offsets.size - 1
     labels = np.zeros(texts * bands, np.uint64)
     joins.sketch(shingles.values, shingles.offsets, *_donors(), bands, rows, labels)
-    filled = np.flatnonzero(np.diff(shingles.offsets))
-    return shared(np.repeat(filled, bands), labels.reshape(texts, bands)[filled].ravel())
+    return labels.reshape(texts, bands)
+
+
+def lsh_buckets(shingles: Shingles, bands: int, rows: int) -> tuple[Rows, Buckets]:
+    """Members (row, bucket) by `lsh_labels`."""
+    labels, filled = lsh_labels(shingles, bands, rows), np.flatnonzero(np.diff(shingles.offsets))
+    return shared(np.repeat(filled, bands), labels[filled].ravel())
 
 
 def lsh_recall(similarity: float, bands: int, rows: int) -> float:

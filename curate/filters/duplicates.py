@@ -36,8 +36,11 @@ ROLES: dict[Key, tuple[str, ...]] = {
 }
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
 
-VERSION = 1
-COLUMNS: dict[str, pl.DataType] = {f"duplicate_{key}": pl.String() for key in ROLES}
+VERSION = 2
+COLUMNS: dict[str, pl.DataType] = {
+    **{f"duplicate_{key}": pl.String() for key in ROLES},
+    **{f"duplicate_lsh_{key}": pl.List(pl.UInt64()) for key in ROLES},
+}
 REASONS = (EXACT, NEAR)
 
 RESPONSES_ALIKE = 0.5
@@ -72,8 +75,12 @@ def fingerprint(settings: Settings) -> dict[str, JsonValue]:  # noqa: ARG001
     return {"algorithm": words.ALGORITHM}
 
 
-def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:  # noqa: ARG001
-    """For each key the 128-bit hash of the row's text, as 32 hexadecimal digits; null where there is no text."""
+def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """For each key the 128-bit hash of the row's text, as 32 hexadecimal digits; null where there is no text.
+
+    For the keys of the settings also the labels of the buckets that near duplicates are looked for in, with index
+    "lsh": they are of the row alone, so that linking need not read all texts again.
+    """
     turns = _turns(batch)
     hashes = words.digests(turns["content"])
     record = np.zeros(len(turns), [("role", "u1"), ("hash", "<u8", 2)])
@@ -85,7 +92,8 @@ def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:  # noqa: A
             f"duplicate_{key}": _hexadecimal(batch.height, row[of], record[of], text[of])
             for key, roles in ROLES.items()
             for of in [turns["role"].is_in(roles).to_numpy()]
-        },
+        }
+        | {f"duplicate_lsh_{key}": _labels(batch, key, settings) for key in ROLES},
         schema=COLUMNS,
     )
 
@@ -169,20 +177,43 @@ def _alike(rows: pl.DataFrame, key: Key, settings: Settings) -> Links:
         none = np.empty(0, np.int64)
         nothing = Shingles(np.empty(0, np.uint64), np.zeros(rows.height + 1, np.int64))
         return Links(key, NEAR, none, none.astype(np.uint64), nothing, floor=math.inf)
-    texts = (text for part in rows.iter_slices(_SLICE) for text in _texts(part, key))
-    shingles = words.shingles(texts, settings.width)
-    if settings.index == "prefix":
-        row, bucket = joining.prefix_buckets(shingles, settings.floor)
+    if settings.index == "lsh":
+        labels = rows[f"duplicate_lsh_{key}"]
+        sizes = labels.list.len().fill_null(0).to_numpy()
+        row, bucket = joining.shared(np.repeat(np.arange(rows.height), sizes), labels.drop_nulls().explode().to_numpy())
+        shingles = _shingles(rows, key, settings.width, row)
     else:
-        find = joining.lsh_buckets if settings.index == "lsh" else _datasketch_buckets
-        row, bucket = find(shingles, *joining.lsh_shape(settings.floor))
-    near = Links(key, NEAR, row, bucket, _only(shingles, row), settings.floor)
+        shingles = _shingles(rows, key, settings.width)
+        if settings.index == "prefix":
+            row, bucket = joining.prefix_buckets(shingles, settings.floor)
+        else:
+            row, bucket = _datasketch_buckets(shingles, *joining.lsh_shape(settings.floor))
+        shingles = _only(shingles, row)
+    near = Links(key, NEAR, row, bucket, shingles, settings.floor)
     if key != "conversation":
         return near
-    members = np.zeros(rows.height, np.bool_)
-    members[row] = True
-    answers = _texts(rows.filter(pl.Series(members)), "response")
-    return replace(near, beside=_spread(words.shingles(answers, width=1), members), beside_limit=RESPONSES_ALIKE)
+    return replace(near, beside=_shingles(rows, "response", 1, row), beside_limit=RESPONSES_ALIKE)
+
+
+def _labels(batch: pl.DataFrame, key: Key, settings: Settings) -> pl.Series:
+    if key not in settings.keys or settings.index != "lsh":
+        return pl.Series([None] * batch.height, dtype=COLUMNS[f"duplicate_lsh_{key}"])
+    shingles = words.shingles(_texts(batch, key), settings.width)
+    labels = joining.lsh_labels(shingles, *joining.lsh_shape(settings.floor))
+    some = pl.DataFrame({"labels": pl.Series(labels).arr.to_list(), "filled": np.diff(shingles.offsets) > 0})
+    return some.select(pl.when("filled").then("labels")).to_series()
+
+
+def _shingles(rows: pl.DataFrame, key: Key, width: int, members: joining.Rows | None = None) -> Shingles:
+    """The shingles of these rows, none for the others: most rows share no bucket, and are never compared."""
+    some = np.full(rows.height, members is None)
+    if members is not None:
+        some[members] = True
+    chosen = rows.select("messages").filter(pl.Series(some))
+    found = words.shingles((text for part in chosen.iter_slices(_SLICE) for text in _texts(part, key)), width)
+    sizes = np.zeros(rows.height, np.int64)
+    sizes[some] = np.diff(found.offsets)
+    return Shingles(found.values, np.concatenate([[0], np.cumsum(sizes)]))
 
 
 def _texts(rows: pl.DataFrame, key: Key) -> list[str | None]:
@@ -192,15 +223,8 @@ def _texts(rows: pl.DataFrame, key: Key) -> list[str | None]:
     return rows.select(pl.col("messages").list.eval(content).list.join("\n"))["messages"].to_list()
 
 
-def _spread(shingles: Shingles, members: npt.NDArray[np.bool_]) -> Shingles:
-    """The shingles of the members, in order, as those of all rows: the others have none."""
-    sizes = np.zeros(members.size, np.int64)
-    sizes[members] = np.diff(shingles.offsets)
-    return Shingles(shingles.values, np.concatenate([[0], np.cumsum(sizes)]))
-
-
 def _only(shingles: Shingles, rows: joining.Rows) -> Shingles:
-    """The shingles of these rows, none for the others: most rows share no bucket, and are never compared."""
+    """The shingles of these rows, as `_shingles` gives them."""
     sizes = np.diff(shingles.offsets)
     some = np.zeros(sizes.size, np.bool_)
     some[rows] = True

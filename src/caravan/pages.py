@@ -5,7 +5,7 @@ browsers to that: only this style sheet, by its hash, is let in (so no `style` a
 goes into a page passes `text`, or `Markup.format`, which escapes.
 
 Figures are drawn without a viewBox: widths are percentages and heights pixels, so that letters keep their size on a
-phone. Colours are classes: `c0` to `c7` tell things apart, `good`, `bad`, `idle` judge them.
+phone. Colours are classes: `c0` to `c11` tell things apart, `good`, `bad`, `idle` judge them.
 """
 
 from base64 import b64encode
@@ -15,20 +15,22 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-COLOURS = 8
+COLOURS = 12
 EMPTY = Markup('<p class="soft">{}</p>')
 
 _LIGHT = """
   --page: #faf9f6; --card: #ffffff; --ink: #1c2430; --soft: #566170; --line: #e2dfd8; --track: #eceae4;
   --good: #1f7a72; --bad: #b5502a; --idle: #b9bec5;
   --c0: #1f7a72; --c1: #d19a2e; --c2: #6d5a9c; --c3: #b5502a;
-  --c4: #3d78b4; --c5: #7a9a3c; --c6: #bd5a82; --c7: #7c8794;
+  --c4: #3d78b4; --c5: #7a9a3c; --c6: #bd5a82; --c7: #2f9fb3;
+  --c8: #8d5b34; --c9: #5f6fc4; --c10: #a8a13a; --c11: #7c8794;
   --h1: #e4f0ee; --h2: #c3dfdb; --h3: #93c7c0; --h4: #5fada4;"""
 _DARK = """
   --page: #12161b; --card: #1a2027; --ink: #e7eaee; --soft: #a2adb9; --line: #2d3640; --track: #28303a;
   --good: #4fb3a9; --bad: #e2895f; --idle: #525d69;
   --c0: #4fb3a9; --c1: #e0b45a; --c2: #a391d6; --c3: #e2895f;
-  --c4: #74aee6; --c5: #a9c76a; --c6: #e28fb1; --c7: #96a2af;
+  --c4: #74aee6; --c5: #a9c76a; --c6: #e28fb1; --c7: #5fc6d8;
+  --c8: #c99468; --c9: #98a5f0; --c10: #d6cf6a; --c11: #96a2af;
   --h1: #1c302f; --h2: #1f4643; --h3: #23605b; --h4: #266c66;"""
 _RULES = """
 * { box-sizing: border-box; }
@@ -60,7 +62,7 @@ b, td, text, .figures { font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { padding: .42rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: 500; font-size: .82rem; line-height: 1.25; vertical-align: bottom; }
-thead .n { white-space: normal; overflow-wrap: anywhere; min-width: 4.2rem; }
+thead .n { white-space: normal; overflow-wrap: normal; min-width: 4.2rem; }
 tbody th { font-weight: 500; overflow-wrap: anywhere; min-width: 10.5rem; }
 td:not([class]) { min-width: 6.5rem; overflow-wrap: anywhere; }
 .named { display: flex; align-items: baseline; gap: .45em; }
@@ -82,6 +84,7 @@ text { fill: var(--ink); font-size: 13px; } text.soft { fill: var(--soft); font-
 .good { fill: var(--good); } .bad { fill: var(--bad); } .idle { fill: var(--idle); }
 .c0 { fill: var(--c0); } .c1 { fill: var(--c1); } .c2 { fill: var(--c2); } .c3 { fill: var(--c3); }
 .c4 { fill: var(--c4); } .c5 { fill: var(--c5); } .c6 { fill: var(--c6); } .c7 { fill: var(--c7); }
+.c8 { fill: var(--c8); } .c9 { fill: var(--c9); } .c10 { fill: var(--c10); } .c11 { fill: var(--c11); }
 details { border-top: 1px solid var(--line); padding: .5rem 0; }
 summary { cursor: pointer; } summary b { font-weight: 600; }
 details[open] summary { margin-bottom: .5rem; }
