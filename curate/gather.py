@@ -65,9 +65,11 @@ def _load(files: Sequence[FileConverted], where: dict[str, list[str]], filters: 
         if filters:
             measures = pl.concat([measure.load_measures(where[shard]) for shard in done.shards])
             examples = pl.concat([examples, measures], how="horizontal")
-        # Rows of groups come after rows that stand alone; the order read is by row.
-        frames.append(examples.sort(pl.col("provenance").struct.field("row"), maintain_order=True))
-    rows = pl.concat(frames, rechunk=True)
+        row = pl.col("provenance").struct.field("row")
+        if not examples.select(row).to_series().is_sorted():  # rows of groups come after rows that stand alone
+            examples = examples.sort(row, maintain_order=True)
+        frames.append(examples)
+    rows = pl.concat(frames)
     # A running number among identical rows, by file and row: the first keeps the bare hash.
     number = pl.int_range(pl.len()).over("id")
     return rows.with_columns(
