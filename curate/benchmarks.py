@@ -156,6 +156,8 @@ def _listed(choice: str) -> list[_Place]:
         if not one.name or one.name in places:
             raise UserError(f"benchmark {one.name!r} is named twice" if one.name else "no name before =", fix=_FORM)
         places[one.name] = one
+    if not places:
+        raise UserError(f"{choice!r} names no benchmark", fix=_FORM)
     return sorted(places.values())
 
 

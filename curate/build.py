@@ -6,8 +6,8 @@ walks along this list.
 """
 
 import json
+import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -252,8 +252,9 @@ def _filter_record(active: ActiveFilter) -> FilterRecord:
 def _recipe_without_paths(recipe: Recipe) -> dict[str, Any]:
     """The recipe as resolved, without where the files lay: those are named, with hashes, under `sources`."""
     table = recipe.model_dump(mode="json", exclude_defaults=True)
-    for source in table.get("sources", {}).values():
-        source.pop("paths", None)
+    table["sources"] = {
+        name: {k: v for k, v in source.items() if k != "paths"} for name, source in sorted(table["sources"].items())
+    }
     return table
 
 
@@ -267,10 +268,14 @@ def _content_hash(mixture: pl.DataFrame) -> str:
 
 def _check_folder(folder: Path) -> None:
     """Refuse to write over anything that is not a mixture."""
-    if folder.exists() and not folder.is_dir():
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise UserError("a name that is not UTF-8", where=repr(str(folder)), fix="name another with --out") from None
+    if os.path.lexists(folder) and not folder.is_dir():
         raise UserError("is not a folder", where=str(folder), fix="name another with --out")
     if folder.is_dir() and not (folder / manifest.FILE).exists():
-        strange = sorted(path.name for path in folder.iterdir() if path.name not in FILES)
+        strange = sorted(p.name for p in folder.iterdir() if p.name not in FILES and not p.name.startswith(".part-"))
         if strange:
             raise UserError(
                 f"holds other files ({', '.join(strange[:3])}) and no mixture",
@@ -295,7 +300,11 @@ def _write(
     killed, and one without is taken for no mixture.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    for left in folder.glob(".part-*"):  # by builds that were killed
+        if not _alive(int(left.name.removeprefix(".part-"))):
+            shutil.rmtree(left, ignore_errors=True)
+    aside = folder / f".part-{os.getpid()}"
+    aside.mkdir()
     try:
         _write_parquet(rows_mixed, aside / MIX)
         _write_parquet(books, aside / LEDGER)
@@ -328,6 +337,16 @@ def _write(
                 (folder / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path) -> None:

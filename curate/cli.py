@@ -1,5 +1,6 @@
 """The command `curate`. Each command is a thin shell over one documented function; nothing heavy is imported here."""
 
+import signal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,6 +55,7 @@ MixFolder = Annotated[Path, typer.Option("--mix", help="The mixture's folder.")]
 
 def main() -> None:
     """Run the command; errors that a person can mend are one line and exit status 2."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: workers end, parts are removed
     how_to_go_on = "run the same command again, it goes on with what was finished"
     try:
         status = app(standalone_mode=False)

@@ -77,6 +77,7 @@ class FileConverted:
     examples: int
     codes: dict[str, int]
     text_changes: dict[str, int]
+    unusable: bool = False  # the file as a whole: that may be mended without a change of its bytes
 
 
 def check_options(converter: str, options: dict[str, JsonValue], where: str) -> str:
@@ -116,7 +117,7 @@ def convert_file(task: Task) -> FileConverted:
     if known is not None:
         return known
     made = _convert(task, module, name, digest, size)
-    if digest:
+    if digest and not made.unusable:
         with written_aside(index) as aside:
             aside.write_text(json.dumps({k: v for k, v in asdict(made).items() if k != "task"}))
     return made
@@ -141,6 +142,7 @@ class _Conversion:
         self.shards: dict[str, int] = {}
         self.refused: list[dict[str, Any]] = []
         self.rows = self.quarantined = 0
+        self.unusable = False
         self.cited, self.rejected = set[int](), set[int]()
         self.codes: Counter[str] = Counter()
 
@@ -149,6 +151,7 @@ class _Conversion:
         for row in read(self._task.input, changes):
             if isinstance(row, Unreadable):
                 self.quarantined += row.rows
+                self.unusable |= row.row == 0
                 self._refuse("quarantined", (row.row,), "unreadable", row.why, row.raw)
             else:
                 yield row
@@ -238,6 +241,7 @@ def _convert(task: Task, module: ModuleType, name: str, digest: str, size: int) 
         examples=sum(work.shards.values()),
         codes=dict(sorted(work.codes.items())),
         text_changes={change: count for change, count in asdict(changes).items() if count},
+        unusable=work.unusable,
     )
 
 

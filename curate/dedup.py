@@ -11,7 +11,7 @@ from caravan.curate.decide import decide, link
 from caravan.curate.engine import StartMethod
 from caravan.curate.gather import Gathered
 from caravan.curate.ledger import row_id
-from caravan.curate.single import gather_data, write_frame
+from caravan.curate.single import check_out, gather_data, write_frame
 from caravan.terminal import Progress
 
 Key = Literal["prompt", "response", "conversation"]
@@ -47,6 +47,7 @@ def dedup(
     above the threshold is missed (a prefix-filter join instead of LSH). With `out` the kept rows are written there,
     pairs and groups beside it (`OUT.pairs.parquet`, `OUT.groups.parquet`).
     """
+    check_out(out)
     settings: dict[str, JsonValue] = {
         "keys": [key],
         "index": "prefix" if exact else "lsh",

@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
+
 # Withdrawn codes, scripts, variants and dialects, under the code that people write in a recipe. Where a detector's
 # label is a part of a language that has an ISO 639-1 code of its own, it gets that code.
 _ALIASES = {
@@ -61,7 +63,7 @@ def detectors() -> Pair:
     """The best two that are installed: pycld2 and lid.176, with langdetect for one that is missing."""
     found: list[tuple[Detector, dict[str, str]]] = []
     if find_spec("pycld2") is not None:
-        found.append((_cld2, {"pycld2": version("pycld2")}))
+        found.append((_cld2(), {"pycld2": version("pycld2")}))
     model = _lid_file()
     if model is not None:
         digest = sha256(model.read_bytes()).hexdigest()
@@ -71,16 +73,28 @@ def detectors() -> Pair:
     return Pair(found[0][0], found[-1][0], {**found[0][1], **found[-1][1]})
 
 
-def _cld2(text: str) -> Guess:
+def _cld2() -> Detector:
     import pycld2
 
-    try:
-        reliable, _, languages = pycld2.detect(text)
-    except pycld2.error:  # a code point that it holds for invalid: what it cannot read, it does not know
-        return Guess(None, 0.0, False)
-    _, label, percent, _ = languages[0]
-    code = normal_code(label)
-    return Guess(code, percent / 100, reliable and code is not None)
+    def detect(text: str) -> Guess:
+        try:
+            reliable, _, languages = pycld2.detect(text)
+        except pycld2.error:  # a code point that it holds for invalid: what it cannot read, it does not know
+            return Guess(None, 0.0, False)
+        _, label, percent, _ = languages[0]
+        code = normal_code(label)
+        return Guess(code, percent / 100, reliable and code is not None)
+
+    return detect
+
+
+def one_language_share(text: pl.Expr) -> pl.Expr:
+    """The score that pycld2 gives to the language of a text in one script that holds no other language.
+
+    It counts whole percents of the bytes (UTF-8): a blank at either end is added, and one byte is of no language.
+    """
+    size = text.str.len_bytes().cast(pl.Int64) + 2
+    return 100 * (size - 1) // size / 100
 
 
 def _lid_file() -> Path | None:

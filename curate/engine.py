@@ -7,6 +7,8 @@ server, never forked from this process: polars forbids that once its threads run
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -55,3 +57,11 @@ def run(
 def _begin(cache: str) -> None:
     os.environ["CARAVAN_CACHE"] = cache
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it
+    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_the_parent(parent: int) -> None:
+    """A killed command must leave no workers behind; its fork server ends by itself."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)

@@ -74,7 +74,7 @@ def explain(name: str, folder: str | Path = "mix", *, at_most: int = 20) -> tupl
 def _find(ledger: pl.DataFrame, name: str) -> pl.DataFrame:
     by_id = ledger.filter((pl.col("id") == name) | (pl.col("row_id") == name))
     file, _, row = name.rpartition(":")
-    if not (file and row.isdigit()):
+    if not (file and row.isascii() and row.isdigit()):
         return by_id
     same_file = (pl.col("file") == file) | pl.col("file").str.ends_with("/" + file)
     cited = (pl.col("row") == int(row)) | pl.col("rows").list.contains(int(row))

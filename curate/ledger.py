@@ -137,13 +137,14 @@ def _evidence_columns(active: ActiveFilter, rows: pl.DataFrame) -> list[str]:
 
 
 def read_table(folder: Path, file: str) -> pl.DataFrame:
-    """A table that a build wrote; `UserError` when the folder has none."""
+    """A table that a build wrote; `UserError` when the folder has none, or it is damaged."""
+    path = folder / file
+    if not path.is_file():
+        raise UserError("is not there", where=str(path), fix="name a folder that `curate build-mix` wrote")
     try:
-        return pl.read_parquet(folder / file)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            "is not there", where=str(folder / file), fix="name a folder that `curate build-mix` wrote"
-        ) from None
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError):
+        raise UserError("is damaged", where=str(path), fix="build the mixture again") from None
 
 
 def check_books(record: Manifest, rows: pl.DataFrame) -> None:

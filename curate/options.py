@@ -51,7 +51,7 @@ def _set(table: dict[str, Any], pair: str) -> None:
         raise UserError(f"{pair!r} is not KEY=VALUE", where="--set", fix="write filters.quality.minimum=0.4")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text  # a bare word is a string
     at = table
     *parents, last = path.split(".")

@@ -5,7 +5,14 @@ phrase of the list holds one of them, and a text without any is not searched fur
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -15,9 +22,16 @@ class Phrases:
     hints: tuple[str, ...]
     pattern: re.Pattern[str]
 
-    def found(self, lower: str) -> bool:
-        """Whether a text in lower case holds one of the phrases."""
-        return any(hint in lower for hint in self.hints) and self.pattern.search(lower) is not None
+    def found(self, lower: pl.Series) -> Flags:
+        """Whether each text, in lower case, holds one of the phrases."""
+        return each(self.pattern.search, lower, lower.str.contains_any(list(self.hints)).to_numpy())
+
+
+def each(test: Callable[[str], object], texts: pl.Series, where: Flags) -> Flags:
+    """Whether each of the texts where a flag stands passes the test; the others do not."""
+    passed = where.copy()
+    passed[where] = [bool(test(text)) for text in texts.filter(pl.Series(where)).to_list()]
+    return passed
 
 
 def _phrases(hints: str, *patterns: str) -> Phrases:
@@ -93,7 +107,7 @@ BLANK_TO_FILL = _phrases(
 )
 
 # UTF-8 read as Latin-1 or Windows-1252: what "é", curly quotes, dashes, no-break spaces turn into; and U+FFFD.
-MOJIBAKE = re.compile(
+MOJIBAKE = (
     r"\ufffd|Ã[\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€.?|â„¢"
     r"|Â[\u00a0-\u00bf]|ï»¿|[ÐÑ][\u0080-\u00bf][ÐÑ]|ã€|å[\u0080-\u00bf]æ"
 )
@@ -121,7 +135,8 @@ TRANSLATE = _phrases(
     r"\b(?:transl|tradu|übersetz|vertaal|terjemah)|перев[её]д|翻译|翻譯|翻訳|번역",
 )
 
-_COMMON = """
+# Words that say nothing of a topic.
+COMMON = """
 about above according after again against along already also although always among another answer anything
 appropriate around article asked available based because become been before being below best better between both
 called came case certain change choose come complete consider contain correct could create describe described
@@ -138,5 +153,3 @@ useful user using various very want well were what when where whether which whil
 word words work would write written year your yourself como pour avec dans plus être cette sont aber oder eine einer
 nicht sich auch wird werden über este esta pero porque cuando donde tiene sobre entre para
 """
-# Words that say nothing of a topic, cut to five letters as `Text.stems` cuts them.
-COMMON = frozenset(word[:5] for word in _COMMON.split())

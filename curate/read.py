@@ -84,7 +84,7 @@ def expand(path: str, where: str = "") -> list[Input]:
     found: dict[str, Input] = {}
     for place in places:
         files = _below(place) if os.path.isdir(place) else [place]
-        found |= {name: Input(Path(name), name) for name in (Path(file).as_posix() for file in files)}
+        found |= {name: Input(Path(name), _shown(name)) for name in (Path(file).as_posix() for file in files)}
     if places != [given]:
         found = {name: one for name, one in found.items() if _suffix(name) in SUFFIXES}
     if not found:
@@ -205,8 +205,8 @@ def _suffix(name: str) -> str:
 @contextmanager
 def _seekable(file: BinaryIO, stream: Stream) -> Iterator[BinaryIO]:
     """A file that can be read from its end, as Parquet must be: where it is packed, unpacked into a temporary one."""
-    file.seek(0)
-    if file.read(len(PARQUET)) == PARQUET:
+    # Not through `file` itself: where it is packed, the unpacker behind `stream` is reading on from its place.
+    if os.pread(file.fileno(), len(PARQUET), 0) == PARQUET:
         yield file
         return
     most = _MAX_GROWTH * os.fstat(file.fileno()).st_size
@@ -239,6 +239,11 @@ def _below(folder: str) -> list[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [os.path.join(place, f) for f in files if not f.startswith(".") and _suffix(f) in SUFFIXES]
     return found + [str(error.filename) for error in unlisted]
+
+
+def _shown(name: str) -> str:
+    """A file's name as text that can be written everywhere: bytes that are no UTF-8 become visible."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _nothing(path: str, given: str, places: list[str], where: str) -> UserError:

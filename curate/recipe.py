@@ -21,11 +21,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 import caravan.mixtures
+from caravan.curate.unpack import Unusable, open_file
 from caravan.errors import UserError, did_you_mean
 
 # The filters that run unless a recipe says otherwise. The first reason in this order is a row's reason.
 FILTERS = ("contamination", "language", "quality", "length", "duplicates")
 RECIPES = Path(caravan.mixtures.__file__).parent / "recipes"
+MOST_BYTES = 10_000_000  # of a recipe file
 Unit = Literal["examples", "tokens", "supervised_tokens"]
 
 
@@ -49,7 +51,7 @@ class Source(_Strict):
     options: dict[str, JsonValue] = {}
     columns: dict[str, str] = {}
     roles: dict[str, str] = {}
-    share: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    share: float | None = Field(default=None, ge=0, le=1e9)
     licence: str | None = None
     filters: dict[str, dict[str, JsonValue]] = {}
 
@@ -78,15 +80,22 @@ class Recipe(_Strict):
     name: str = ""
     sources: dict[str, Source] = {}
     strategy: StrategyChoice = StrategyChoice()
-    size: int | None = Field(default=None, gt=0, strict=True)
+    size: int | None = Field(default=None, gt=0, le=10**12, strict=True)
     unit: Unit = "examples"
-    max_repeats: int = Field(default=4, ge=1, strict=True)
+    max_repeats: int = Field(default=4, ge=1, le=1000, strict=True)
     seed: int = Field(default=0, ge=0, strict=True)
     validation: Validation = Validation()
     keep: list[Literal["priority", "quality", "length"]] = ["quality", "length"]
     priority: list[str] = []
     use: list[str] = list(FILTERS)
     filters: dict[str, dict[str, JsonValue]] = {}
+
+    @field_validator("use")
+    @classmethod
+    def _once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("each filter once")
+        return value
 
     @field_validator("strategy", mode="before")
     @classmethod
@@ -102,15 +111,14 @@ def load(name: str) -> Recipe:
         if not path.exists():
             raise UserError(f"no recipe {name!r}", fix=did_you_mean(name, shipped()) + ", or name a .toml file")
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror})", where=name, fix="name a recipe file") from None
+        with open_file(path) as file:
+            table = tomllib.loads(file.read(MOST_BYTES).decode())
+    except Unusable as error:
+        raise UserError(str(error), where=name, fix="name a recipe file") from None
     except UnicodeDecodeError:
         raise UserError("is not UTF-8 text", where=name, fix="name a TOML file") from None
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"is not TOML: {error}", where=name, fix="correct that line") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"is not TOML: {str(error)[:200]}", where=name, fix="correct that line") from None
     recipe = validated(table, name)
     if path.parent == RECIPES:
         return recipe

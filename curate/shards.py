@@ -50,6 +50,8 @@ def file_sha256(path: Path) -> str:
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block ends well, remove it otherwise."""
+    if path.exists() and not path.is_file():
+        raise UserError("is there already, and is not a file", where=str(path), fix="name another")
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield aside
@@ -62,15 +64,17 @@ def write_table(table: pa.Table, path: Path, *, row_group: int = ROW_GROUP) -> N
     """Write a Parquet file (zstd) in one motion: afterwards it is there whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as aside:
-        pq.write_table(table, aside, compression="zstd", compression_level=1, row_group_size=row_group)
+        pq.write_table(
+            table, aside, compression="zstd", compression_level=1, row_group_size=row_group, write_page_checksum=True
+        )
 
 
 def read_frame(shard: str) -> pl.DataFrame:
     """Read a shard. One that is damaged is removed, so that the next run makes it again, and `UserError` says so."""
     path = cache_folder() / shard
     try:
-        return pl.DataFrame(pq.read_table(path))
-    except (FileNotFoundError, pa.ArrowInvalid):
+        return pl.DataFrame(pq.read_table(path, page_checksum_verification=True))
+    except (OSError, pa.ArrowException):
         path.unlink(missing_ok=True)
         raise UserError(
             "a part of the cache is damaged or gone", where=str(path), fix="run the same command again"

@@ -19,7 +19,7 @@ from caravan.curate.guess import Guess
 from caravan.curate.inspect import QUANTILES, Inspection
 from caravan.curate.single import Described
 from caravan.mixtures.manifest import Manifest
-from caravan.terminal import out, print_json, printable, table
+from caravan.terminal import lines, out, print_json, printable, table
 
 FILES = {
     "mix.parquet": "the mixture",
@@ -140,7 +140,7 @@ def measured(result: Described, path: Path, as_json: bool) -> None:
 def _guesses(result: Described | Inspection) -> None:
     for file, guess in sorted(result.guesses.items()):
         others = f" (next: {', '.join(guess.others)})" if guess.others else ""
-        out(f"{file}: read as {guess.converter}: {printable(guess.match.why)}{others}")
+        out(f"{printable(file)}: read as {guess.converter}: {printable(guess.match.why)}{others}")
 
 
 def _accounts(files: Sequence[FileConverted], guesses: dict[str, Guess]) -> list[dict[str, Any]]:
@@ -263,8 +263,8 @@ def explained(rows: list[Explanation], found: int, as_json: bool) -> None:
         return
     for one in rows:
         head = one.row
-        out(f"{head.get('id') or head['row_id']}")
-        out(f"  from       {head['source']}: {head['file']}:{head['row']}, own id {head['row_id']}")
+        out(printable(str(head.get("id") or head["row_id"])))
+        out(printable(f"  from       {head['source']}: {head['file']}:{head['row']}, own id {head['row_id']}"))
         if len(head.get("rows", [])) > 1:
             out(f"  cites      {len(head['rows']):,} raw rows: {_some(head['rows'])}")
         out(f"  fate       {head['fate']}" + (f", {head['copies']} times" if head.get("copies", 0) > 1 else ""))
@@ -282,9 +282,9 @@ def explained(rows: list[Explanation], found: int, as_json: bool) -> None:
         for name, value in one.measures.items():
             out(f"  {name:<24} {value:.3f}" if isinstance(value, float) else f"  {name:<24} {printable(str(value))}")
         for message in one.messages or []:
-            out(f"  [{message['role']}] {printable(_cut(message['content']))}")
+            out(f"  [{message['role']}] {lines(_cut(message['content']))}")
         if one.raw:
-            out(f"  raw        {printable(_cut(one.raw))}")
+            out(f"  raw        {lines(_cut(one.raw))}")
     if found > len(rows):
         out(f"and {found - len(rows):,} more from the same raw row")
 

@@ -1,5 +1,6 @@
 """One file on its own: what `curate convert`, `measure`, `inspect`, `dedup` and `contamination-check` begin with."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,7 @@ def convert(
     progress: Progress | None = None,
 ) -> Described:
     """Turn raw data into examples (the columns of `Example`), in the order read; written to `out` when given."""
+    check_out(out)
     gathered, guesses = gather_data(data, converter=converter, columns=columns, workers=workers, progress=progress)
     return _written(gathered.rows, gathered, guesses, out)
 
@@ -125,6 +127,7 @@ def measure(
 
     A row that the converter refused has its code in `rejected`, no messages and no measures.
     """
+    check_out(out)
     tables: dict[str, dict[str, JsonValue]] = {name: {} for name in filters}
     if benchmarks is not None:
         tables.setdefault("contamination", {})["benchmarks"] = benchmarks
@@ -135,6 +138,22 @@ def measure(
     measured = [name for f in gathered.filters for name in f.module.COLUMNS]
     order = ["messages", *measured, "rejected", "id", "source", "file", "row"]
     return _written(rows.select(order), gathered, guesses, out)
+
+
+def check_out(out: str | Path | None) -> None:
+    """Refuse, before any work is done, an OUT that cannot be written."""
+    if out is None:
+        return
+    path = Path(out)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError("a name that is not UTF-8", where=repr(str(path)), fix="name another with -o") from None
+    if os.path.lexists(path) and not path.is_file():
+        raise UserError("is there already, and is not a file", where=str(path), fix="name another with -o")
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise UserError("is no folder that can be written to", where=str(above), fix="name another place with -o")
 
 
 def write_frame(frame: pl.DataFrame, out: Path, gathered: Gathered) -> None:

@@ -1,5 +1,6 @@
 """From a recipe's sources to the files to read, each with its converter."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,11 +75,12 @@ def tasks(recipe: Recipe, given: Mapping[str, Input] | None = None) -> tuple[lis
             inputs.append((given[name], File(path=given[name].name)))
         if not inputs:
             raise UserError(f"source {name!r} has no files", fix=f"give them: {name}=PATH")
-        seen: set[Path] = set()
+        seen: set[str] = set()
         for one, file in sorted(inputs, key=lambda pair: pair[0].name):
-            if one.path.resolve() in seen:
+            place = os.path.realpath(one.path)
+            if place in seen:
                 continue
-            seen.add(one.path.resolve())
+            seen.add(place)
             converter, options = _converter(name, source, file, one, guesses)
             if one.name in guesses and not guesses[one.name].fits and len(inputs) == 1:
                 raise UserError(guesses[one.name].match.why, where=one.name, fix=DESCRIBE)

@@ -165,11 +165,12 @@ def _batch_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
     """Rows of a batch; where one of them cannot be had as Python values, the others are had one by one."""
     try:
         yield from batch.to_pylist()
-    except (pa.ArrowException, ValueError):  # text that is not UTF-8, a struct with two fields of one name
+    except (pa.ArrowException, ValueError, OverflowError):
+        # Text that is not UTF-8, a struct with two fields of one name, a date that Python does not know.
         for number in range(batch.num_rows):
             try:
                 yield batch.slice(number, 1).to_pylist()[0]
-            except (pa.ArrowException, ValueError) as error:
+            except (pa.ArrowException, ValueError, OverflowError) as error:
                 yield f"a value cannot be read ({_brief(error)}): mend or delete it"
 
 

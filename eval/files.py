@@ -130,6 +130,8 @@ def _json(data: str, where: str) -> Any:
         return value
     except json.JSONDecodeError as error:
         raise UserError(f"not JSON: {error.msg} (character {error.pos})", where=where, fix=AGAIN) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"not JSON: {error}", where=where, fix=AGAIN) from None
     except RecursionError:
         raise UserError("JSON nested too deeply", where=where, fix=AGAIN) from None
 

@@ -116,8 +116,10 @@ def read(folder: Path) -> Manifest:
     """Read a mixture folder's manifest; `UserError` when there is none or it is not ours."""
     path = folder / FILE
     try:
+        if path.exists() and not path.is_file():
+            raise FileNotFoundError
         return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError("no manifest", where=str(path), fix="name a folder that `curate build-mix` wrote") from None
     except ValidationError as error:
         first = error.errors()[0]

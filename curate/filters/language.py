@@ -17,6 +17,9 @@ tool results are left out: they are often shared, and often not in the language 
                  its answers alone are in an expected one: a translation, a lesson,
                  a text to be worked on                                              -> the expected language
 
+Where the turns agree, the row is not put together and asked about again: most of it is in turns of one expected
+language, in which the first detector finds nothing else, and the other turns are short and ASCII.
+
 So `expected` languages, English unless told otherwise, have the benefit of the doubt. It belongs to the measure, as
 `keep` belongs to the verdict: whoever keeps other languages names them in both. `language` is an ISO 639-1 code
 where the language has one, else ISO 639-3 ("ceb"); Bokmål is "no", Serbo-Croatian without a closer label "sr".
@@ -32,9 +35,9 @@ import polars as pl
 from pydantic import Field, JsonValue, field_validator
 
 import caravan.curate.filter as contract
-from caravan.curate.detectors import Pair, detectors, normal_code
+from caravan.curate.detectors import Pair, detectors, normal_code, one_language_share
 
-VERSION = 1
+VERSION = 2
 COLUMNS: dict[str, pl.DataType] = {
     "language": pl.String(),
     "language_score": pl.Float64(),
@@ -92,7 +95,9 @@ _CODE_ASCII = _CODE.replace(r"\b", r"(?-u:\b)")
 _OTHER = r"[\w&&[^\x00-\x7f]]"
 _TOUCHING = r"(?:[A-Za-z][0-9_]|[0-9_][A-Za-z])"
 _NEEDS_UNICODE = rf"\p{{Greek}}|{_OTHER}[A-Za-z0-9_]*{_TOUCHING}|{_TOUCHING}[A-Za-z0-9_]*{_OTHER}"
-_NO_LETTERS = r"[^\p{L}\p{M}'’\u200c]+"
+# What is left are letters, marks and what joins them; all else but single blanks becomes one.
+_KEPT = r"\p{L}\p{M}'’\u200c"
+_NO_LETTERS = rf"(?: ?[^{_KEPT} ]|  )[^{_KEPT}]*"
 
 
 class Settings(contract.Settings):
@@ -130,40 +135,24 @@ def fingerprint(settings: Settings) -> dict[str, JsonValue]:  # noqa: ARG001
 
 def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """`COLUMNS` for each row; `language_turns` has one code a message, system texts and tool results too."""
-    turns = _turns(batch, settings.prefix)
     labels = _Labels(settings, detectors())
-    turns = turns.with_columns(pl.Series("label", [d.label for d in labels.of(turns["text"])], dtype=pl.String))
+    turns = _turns(batch, settings.prefix)
+    turns = turns.hstack(_columns(labels.of(turns["text"])))
     talk = turns.filter(pl.col("role").is_in(["user", "assistant"]) & (pl.col("text") != ""))
     talk = talk.with_columns(nth=pl.int_range(pl.len()).over("row", "role")).filter(pl.col("nth") < _TURNS)
-    rows = batch.select(pl.int_range(pl.len()).alias("row")).join(
-        talk.group_by("row", maintain_order=True).agg(
-            text=pl.col("text").str.join(" "),
-            user=pl.col("text").filter(pl.col("role") == "user").str.join(" "),
-            assistant=pl.col("text").filter(pl.col("role") == "assistant").str.join(" "),
-        ),
-        on="row",
-        how="left",
-        maintain_order="left",
-    )
-    rows = rows.with_columns(pl.col("text", "user", "assistant").fill_null(""))
-    decided = labels.of(rows["text"])
+    number = batch.select(pl.int_range(pl.len()).alias("row"))
+    rows = number.join(_together(talk), on="row", how="left", maintain_order="left")
+    asked = iter(labels.of(rows.filter(pl.col("agreed").is_null())["text"].fill_null("")))
+    agreed = rows.select("agreed", one_language_share(pl.col("text")), "letters").iter_rows()
+    decided = [next(asked) if label is None else _Decision(label, s, "expected", n) for label, s, n in agreed]
     strange = [i for i, d in enumerate(decided) if d.label != UNDETERMINED and d.label not in settings.expected]
-    for side in ("user", "assistant"):
-        for i, d in zip(strange, labels.of(rows[side].gather(strange)), strict=True):
+    for role in ("user", "assistant"):
+        side = _together(talk.filter((pl.col("role") == role) & pl.col("row").is_in(strange)))
+        for i, d in zip(side["row"].to_list(), labels.of(side["text"]), strict=True):
             if d.label in settings.expected and decided[i].step != "side":
                 decided[i] = d._replace(step="side", letters=decided[i].letters)
-    per_row = turns.group_by("row", maintain_order=True).agg("label")
-    lists = rows.join(per_row, on="row", how="left", maintain_order="left")["label"]
-    return pl.DataFrame(
-        {
-            "language": [d.label for d in decided],
-            "language_score": [d.score for d in decided],
-            "language_step": [d.step for d in decided],
-            "language_letters": [d.letters for d in decided],
-            "language_turns": lists.fill_null(pl.Series([[]], dtype=pl.List(pl.String))),
-        },
-        schema=COLUMNS,
-    )
+    flags = number.join(turns.group_by("row").agg("language"), on="row", how="left", maintain_order="left")["language"]
+    return _columns(decided).with_columns(language_turns=flags.fill_null(pl.Series([[]], dtype=pl.List(pl.String))))
 
 
 def verdict(limits: Limits) -> pl.Expr:
@@ -187,6 +176,17 @@ class _Decision(NamedTuple):
     score: float
     step: str
     letters: int
+
+
+def _columns(decided: list[_Decision]) -> pl.DataFrame:
+    """Decisions as the columns of a row, but for its turns."""
+    columns = {
+        "language": [d.label for d in decided],
+        "language_score": [d.score for d in decided],
+        "language_step": [d.step for d in decided],
+        "language_letters": [d.letters for d in decided],
+    }
+    return pl.DataFrame(columns, schema={name: COLUMNS[name] for name in columns})
 
 
 class _Labels:
@@ -214,14 +214,15 @@ class _Labels:
         other = letters - latin + scripts[:, _DENSE_SCRIPTS].sum(axis=1) * (_DENSE - 1)
         foreign = (other > _FOREIGN_SHARE * (other + latin)) & (letters >= _SCRIPT_LETTERS)
         words = texts.str.count_matches(" ", literal=True) + 1
-        for i, (text, n, w) in enumerate(zip(texts.to_list(), letters.tolist(), words.to_list(), strict=True)):
-            yield self._by_script(text, n, scripts[i]) if foreign[i] else self._by_detectors(text, n, w)
+        said = zip(texts.to_list(), letters.tolist(), words.to_list(), foreign.tolist(), scripts, strict=True)
+        for text, n, w, by_script, counts in said:
+            yield self._by_script(text, n, counts) if by_script else self._by_detectors(text, n, w)
 
     def _by_script(self, text: str, letters: int, counts: npt.NDArray[np.int64]) -> _Decision:
         found = dict(zip(_NUMBERED, counts.tolist(), strict=True))
         kana = found["Hiragana"] + found["Katakana"]
         found["Hiragana"] = found["Han"] + kana if kana > _KANA_SHARE * (found["Han"] + kana) else kana
-        script = max(SCRIPTS, key=lambda s: found[s])
+        script = max(SCRIPTS, key=found.__getitem__)
         label = self._choose(text, letters, SCRIPTS[script]) if found[script] else UNDETERMINED
         return _Decision(label, min(found[script] / letters, 1.0), "script", letters)
 
@@ -277,6 +278,20 @@ def _turns(batch: pl.DataFrame, prefix: int) -> pl.DataFrame:
         .unnest("messages")
     )
     return flat.select("row", "role", letters_only(flat["content"].fill_null(""), prefix).alias("text"))
+
+
+def _together(turns: pl.DataFrame) -> pl.DataFrame:
+    """One line a row: the `text` of all its turns, their `letters`, and the one language `agreed` upon, or null."""
+    text = pl.col("text")
+    whole = (pl.col("language_step") == "expected") & (pl.col("language_score") == one_language_share(text))
+    short = (pl.col("language_step") == "short") & (text.str.len_bytes() == text.str.len_chars())
+    named, letters = pl.col("language").filter(whole), pl.col("language_letters")
+    agree = (whole | short).all() & (named.n_unique() == 1) & (2 * letters.filter(whole).sum() > letters.sum())
+    return turns.group_by("row", maintain_order=True).agg(
+        text.str.join(" "),
+        letters=letters.sum(),
+        agreed=pl.when(agree).then(named.first()),
+    )
 
 
 def _codes(value: Any, *others: str) -> Any:

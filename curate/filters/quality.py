@@ -7,15 +7,15 @@ of its answers that are blank, and 0 where no answer has any text. Answers whose
 not trained on and are not judged.
 """
 
-from collections.abc import Sequence
-from math import prod
+from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import Field, JsonValue
 
 import caravan.curate.filter as contract
-from caravan.converters.schema import Message
-from caravan.curate.quality_parts import PARTS, Exchange, Text
+from caravan.curate.quality_parts import PARTS, Exchanges, Floats, Texts
 from caravan.curate.weights import weights
 
 VERSION = 1
@@ -28,8 +28,6 @@ REASONS: tuple[str, ...] = ("empty_response", "refusal", "low_quality")
 
 _UNANSWERED = 0.8
 _REFUSED = 0.5  # a gate at or below it is what sank the row
-
-Messages = Sequence[Message]
 
 
 class Settings(contract.Settings):
@@ -49,11 +47,25 @@ def fingerprint(settings: Settings) -> dict[str, JsonValue]:  # noqa: ARG001
 
 def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:  # noqa: ARG001
     """`COLUMNS` for each row, all in 0..1."""
-    rows = [
-        _row(messages or (), skipped or ())
-        for messages, skipped in zip(batch["messages"].to_list(), weights(batch["tags"]).to_list(), strict=True)
-    ]
-    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+    found = exchanges(batch)
+    row = found["row"].to_numpy()
+    texts = Exchanges(Texts(found["prompt"]), Texts(found["answer"]), np.diff(row, prepend=-1) == 0)
+    blank = (texts.answers.whole == "").to_numpy()
+    judged = found["weighs"].to_numpy() & ~blank
+    dialogues = _Dialogues(row[judged], batch.height)
+    values = {name: dialogues.over(part.of(texts)[judged], part.kind) for name, part in PARTS.items()}
+    answers = np.bincount(row, minlength=batch.height)
+    answered = 1 - np.bincount(row, blank, batch.height) / np.maximum(answers, 1)
+    asks = (batch["messages"].list.last().struct.field("role") != "assistant").fill_null(True).to_numpy()
+    complete = np.where(dialogues.answers > 0, answered * np.where(asks, _UNANSWERED, 1.0), 0.0)
+    gates, scales = np.ones(batch.height), np.zeros(batch.height)
+    for name, part in PARTS.items():
+        if part.kind == "gate":
+            gates *= values[name]
+        scales += values[name] * part.weight
+    scales /= sum(part.weight for part in PARTS.values())
+    columns = {"quality": complete * gates * scales, "quality_complete": complete}
+    return pl.DataFrame(columns | {f"quality_{name}": value for name, value in values.items()}, schema=COLUMNS)
 
 
 def verdict(limits: Limits) -> pl.Expr:
@@ -69,33 +81,50 @@ def verdict(limits: Limits) -> pl.Expr:
     )
 
 
-def exchanges(messages: Messages, weights: Sequence[float | None] = ()) -> list[Exchange]:
-    """A dialogue as answers with the prompts before them; blank answers and those that weigh 0 are left out."""
-    found: list[Exchange] = []
-    asked: list[str] = []
-    before: tuple[Text, ...] = ()
-    for i, message in enumerate(messages):
-        if message["role"] != "assistant":
-            if message["role"] != "system":
-                asked.append(message["content"])
-            continue
-        prompt, answer = Text("\n".join(asked)), Text(message["content"])
-        weighs = i >= len(weights) or weights[i] != 0
-        if answer.whole and weighs:
-            found.append(Exchange(prompt, answer, before))
-        before, asked = (prompt, answer), []
-    return found
+def exchanges(batch: pl.DataFrame) -> pl.DataFrame:
+    """One line an answer, in order: its `row`, the `prompt` before it, the `answer`, and whether it `weighs`."""
+    messages = (
+        batch.select(
+            "messages",
+            row=pl.int_range(pl.len()),
+            weights=weights(batch["tags"]),
+            at=pl.int_ranges(pl.col("messages").list.len()),
+        )
+        .filter(pl.col("messages").list.len() > 0)
+        .explode("messages", "at")
+        .unnest("messages")
+    )
+    answers = pl.col("role") == "assistant"
+    asks = ~pl.col("role").is_in(["assistant", "system"])
+    weight = pl.col("weights").list.get(pl.col("at"), null_on_oob=True)
+    return (
+        messages.with_columns(weighs=weight.ne_missing(0), nth=answers.cum_sum() - answers)
+        .group_by("row", "nth", maintain_order=True)
+        .agg(
+            prompt=pl.col("content").filter(asks).str.join("\n"),
+            answer=pl.col("content").filter(answers).first(),
+            weighs=pl.col("weighs").last(),
+        )
+        .filter(pl.col("answer").is_not_null())
+    )
 
 
-def _row(messages: Messages, weights: Sequence[float | None]) -> tuple[float, ...]:
-    judged = exchanges(messages, weights)
-    if not judged:
-        return (0.0, 0.0, *(0.0 for _ in PARTS))
-    blank = [not Text(m["content"]).whole for m in messages if m["role"] == "assistant"]
-    answered = 1 - sum(blank) / len(blank)
-    complete = answered * (1.0 if messages[-1]["role"] == "assistant" else _UNANSWERED)
-    values = {name: part.over(judged) for name, part in PARTS.items()}
-    gates = prod(values[name] for name, part in PARTS.items() if part.kind == "gate")
-    weight = sum(part.weight for part in PARTS.values())
-    scales = sum(values[name] * part.weight for name, part in PARTS.items()) / weight
-    return (complete * gates * scales, complete, *values.values())
+class _Dialogues:
+    """The judged answers of each row, by the number of the row that each is in."""
+
+    def __init__(self, row: npt.NDArray[np.int64], rows: int) -> None:
+        self.row, self.rows = row, rows
+        self.answers = np.bincount(row, minlength=rows)
+
+    def over(self, values: Floats, kind: Literal["gate", "scale"]) -> Floats:
+        """A part's values for answers as values for rows; 0 for a row without any.
+
+        A scale has the mean over the answers. A gate has half their mean and half their least: one spoilt answer
+        counts, and does not sink all the others.
+        """
+        mean = np.bincount(self.row, values, self.rows) / np.maximum(self.answers, 1)
+        if kind == "scale":
+            return mean
+        least = np.where(self.answers > 0, 1.0, 0.0)
+        np.minimum.at(least, self.row, values)
+        return (mean + least) / 2

@@ -1,11 +1,13 @@
 """What a command prints: progress on standard error, results on standard output, one JSON object with `--json`."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from errno import ENOSPC
+from typing import Any, NoReturn, TextIO, TypeVar
 
 from caravan.errors import UserError
 
@@ -27,9 +29,9 @@ class Progress:
         """One line for people."""
         if not self._quiet:
             if self._bars is not None:
-                self._bars.console.print(text, markup=False, highlight=False)
+                self._bars.console.print(printable(text), markup=False, highlight=False)
             else:
-                print(text, file=sys.stderr, flush=True)  # noqa: T201
+                _print(printable(text), sys.stderr)
 
     def warn(self, text: str) -> None:
         """One line that must not be missed: printed even when quiet."""
@@ -53,7 +55,7 @@ class Progress:
 
     @contextmanager
     def _bar(self, label: str, total: float, unit: str) -> Iterator[Callable[[float], None]]:
-        if self._quiet or not sys.stderr.isatty():
+        if self._quiet or sys.stderr is None or not sys.stderr.isatty():
             yield lambda _: None
             return
         from rich.console import Console
@@ -88,13 +90,17 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]], *
     from rich.console import Console
     from rich.table import Table
 
+    if sys.stdout is None:
+        return
     console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
     grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for n, name in enumerate(header):
         grid.add_column(name, justify="left" if n < text_columns else "right", overflow="fold")
     for row in rows:
         grid.add_row(*(_cell(value) for value in row))
-    console.print(grid, markup=False)
+    with console.capture() as captured:
+        console.print(grid, markup=False)
+    _print(captured.get().rstrip("\n"), sys.stdout)
 
 
 def _cell(value: object) -> Any:
@@ -112,44 +118,61 @@ def _cell(value: object) -> Any:
 
 
 def printable(text: str) -> str:
-    """Text from data, safe on a terminal: control characters (escape sequences among them) become visible."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    """Text from data, safe on one line of a terminal: control characters and line breaks become visible."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text)
+
+
+def lines(text: str) -> str:
+    """As `printable`, for a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def print_json(value: Any) -> None:
     """Print one JSON object on standard output."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True))  # noqa: T201
+    _print(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True), sys.stdout)
 
 
 def out(text: str = "") -> None:
     """Print a line on standard output."""
-    print(text)  # noqa: T201
+    _print(text, sys.stdout)
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    """Print to a stream that may be closed, or whose reader may have gone away (`| head`): neither is an error."""
+    if stream is None:
+        return
+    try:
+        print(text.encode("utf-8", "backslashreplace").decode(), file=stream, flush=True)
+    except UnicodeEncodeError:  # the terminal's encoding is not UTF-8
+        print(text.encode("ascii", "backslashreplace").decode(), file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def exit_for(error: BaseException, how_to_go_on: str) -> NoReturn:
     """End the command for an error that a person can mend; anything else is raised again."""
     if isinstance(error, UserError):
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        _print(f"error: {printable(str(error))}", sys.stderr)
         raise SystemExit(BAD_INPUT)
     if hasattr(error, "format_message"):  # typer's own: a wrong option or command
-        usage = " ".join(str(error.format_message()).split())
+        usage = str(error.format_message())
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "curate"
         if not usage or usage.startswith("Usage:"):
-            print(error.format_message(), file=sys.stderr)  # noqa: T201
+            _print(usage, sys.stderr)
         else:
-            print(f"error: {usage.rstrip('.')}; see `{command} --help`", file=sys.stderr)  # noqa: T201
+            _print(f"error: {printable(' '.join(usage.split()).rstrip('.'))}; see `{command} --help`", sys.stderr)
         raise SystemExit(BAD_INPUT)
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
-        print(f"\ninterrupted: {how_to_go_on}", file=sys.stderr)  # noqa: T201
+        _print(f"\ninterrupted: {how_to_go_on}", sys.stderr)
         raise SystemExit(INTERRUPTED)
-    if isinstance(error, BrokenPipeError):
-        # The reader of our output went away (`| head`): not an error of ours, and nothing may be printed any more.
-        sys.stderr.close()
-        raise SystemExit(DONE)
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        fix = "; free some space and run it again, finished parts are kept" if error.errno == 28 else ""
-        print(f"error: {where}{error.strerror}{fix}", file=sys.stderr)  # noqa: T201
+        fix = (
+            "; free some space, or set CARAVAN_CACHE to a folder with room, and run it again"
+            if error.errno == ENOSPC
+            else ""
+        )
+        _print(f"error: {printable(where + error.strerror)}{fix}", sys.stderr)
         raise SystemExit(BAD_INPUT)
     raise error

@@ -4,6 +4,7 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from caravan.curate import detectors as detectors_module
-from caravan.curate.detectors import detectors, normal_code
+from caravan.curate import text_kernels
+from caravan.curate.detectors import detectors, normal_code, one_language_share
 from caravan.curate.filters import language
 
 Turn = tuple[str, str]
@@ -136,6 +138,67 @@ def test_a_mixed_thread_keeps_its_flags() -> None:
     row = measure(thread).row(0, named=True)
     assert row["language"] in ("en", "de")
     assert row["language_turns"] == ["en", "en", "de", "de"]
+
+
+def test_the_first_detector_counts_whole_percents() -> None:
+    """Else `one_language_share` never holds, and each row costs one more call."""
+    words = SENTENCES["en"].split()
+    texts = [" ".join((words * 20)[:n]) for n in (6, 8, 12, 16, 40, 200)]
+    shares = pl.Series("text", texts).to_frame().select(one_language_share(pl.col("text"))).to_series()
+    assert [detectors().first(text).score for text in texts] == shares.to_list()
+    assert shares[0] < shares[-1] == 0.99
+
+
+def test_turns_that_agree_decide_the_row() -> None:
+    long, other = SENTENCES["en"], "Nobody in the village could remember when the old bridge had been built."
+    agree = measure([("user", long), ("assistant", other), ("user", "Thanks, that helps.")]).row(0, named=True)
+    assert (agree["language"], agree["language_step"], agree["language_score"]) == ("en", "expected", 0.99)
+    assert agree["language_letters"] == sum(map(str.isalpha, long + other + "Thanks, that helps."))
+    # but not against more letters of short turns, each too short to be told apart
+    chat = ["Muy bien, gracias", "Me alegro mucho", "Hasta la vista", "Adios, amigo mio", "Buenas noches a ti"]
+    short = [("user" if i % 2 else "assistant", text) for i, text in enumerate(chat * 2)]
+    row = measure([("user", "Shall we meet at the station tomorrow?"), *short]).row(0, named=True)
+    assert row["language_turns"] == ["en", *["und"] * 10]
+    assert row["language"] == "es"
+
+
+ASCII_ODD = "abXYZ019_ \n'`$~\\{}[]()<>=;:|,.!?-*#@/&%+"
+OTHER_ODD = "éßſKΣαжи中文字のカ한हि\u093fไ²٣\u0301\u00a0\u3000\x1c\u200b\u200c\u200d’😀\U00020000"
+PIECES = [
+    "```",
+    "$$",
+    "\\(",
+    "\\alpha",
+    "www.a",
+    "http://b.c",
+    "a@b.co",
+    "<p>",
+    "&amp;",
+    "for ",
+    "print",
+    "é1abc",
+    "1b中",
+    "α1",
+]
+
+
+@given(st.lists(st.one_of(st.sampled_from(ASCII_ODD + OTHER_ODD), st.sampled_from(PIECES)), max_size=60).map("".join))
+@settings(max_examples=500, deadline=None)
+def test_the_quick_way_to_letters_leaves_what_the_plain_one_leaves(text: str) -> None:
+    texts = pl.Series([text])
+    plain = texts.str.replace_all(language._CODE, " ").str.replace_all(r"[^\p{L}\p{M}'’\u200c]+", " ")
+    assert language.letters_only(texts, 300).equals(plain.str.strip_chars(" '’\u200c").str.slice(0, 300))
+
+
+@given(st.lists(st.text(st.one_of(st.sampled_from(ASCII_ODD + OTHER_ODD), st.characters(codec="utf-8")))))
+@settings(max_examples=200, deadline=None)
+def test_letters_and_scripts_are_counted_as_regular_expressions_count_them(rows: list[str]) -> None:
+    texts = pl.Series(rows, dtype=pl.String)
+    letters, scripts = np.zeros(len(rows), np.int64), np.zeros((len(rows), len(language._NUMBERED)), np.int64)
+    text_kernels.census(*text_kernels.joined(texts), language._table(), letters, scripts)
+    assert letters.tolist() == texts.str.count_matches(r"\p{L}").to_list()
+    for number, script in enumerate(language._NUMBERED[1:], 1):
+        assert scripts[:, number].tolist() == texts.str.count_matches(rf"\p{{{script}}}").to_list()
 
 
 def test_limits() -> None:

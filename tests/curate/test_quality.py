@@ -173,9 +173,9 @@ def test_hints_miss_no_phrase(name: str) -> None:
         "/ja oder nein/summarise briefly/写一句话/translate it/переведи это/一言で要約して/是不是"
     )
     texts = [*REFUSALS, *DISCLAIMERS, *tasks.split("/")]
-    matched = [t for t in texts if listed.pattern.search(t.lower())]
-    assert matched
-    assert [t for t in matched if not listed.found(t.lower())] == []
+    matched = [listed.pattern.search(t.lower()) is not None for t in texts]
+    assert any(matched)
+    assert listed.found(pl.Series([t.lower() for t in texts])).tolist() == matched
 
 
 @pytest.mark.parametrize(
@@ -300,6 +300,7 @@ def test_any_text_scores_within_bounds_and_by_itself(rows: list[list[Turn]], cha
     ],
 )
 def test_huge_texts_take_no_time(text: str) -> None:
+    measure(pair(ASKED, GOOD))  # compiles what is compiled once
     began = time.process_time()
     measured = measure(pair(text, text), pair("Say it.", text))
     assert time.process_time() - began < 2
