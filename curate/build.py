@@ -25,7 +25,7 @@ from caravan.converters.schema import content_hash
 from caravan.curate import benchmarks as choices
 from caravan.curate import hub, report, sources, tokens
 from caravan.curate.decide import decide, link
-from caravan.curate.engine import StartMethod
+from caravan.curate.engine import StartMethod, is_alive
 from caravan.curate.filters import contamination
 from caravan.curate.gather import Gathered, gather
 from caravan.curate.ledger import TOKENS, check_books, dropped, ledger, mixture
@@ -301,7 +301,7 @@ def _write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(".part-*"):  # by builds that were killed
-        if not _alive(int(left.name.removeprefix(".part-"))):
+        if not is_alive(int(left.name.removeprefix(".part-"))):
             shutil.rmtree(left, ignore_errors=True)
     aside = folder / f".part-{os.getpid()}"
     aside.mkdir()
@@ -337,16 +337,6 @@ def _write(
                 (folder / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path) -> None:

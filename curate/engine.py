@@ -41,7 +41,7 @@ def run(
     available = multiprocessing.get_all_start_methods()
     method = start_method or ("forkserver" if "forkserver" in available else "spawn")
     # A fork server keeps the environment of its own start: the cache of today is handed over.
-    begin = (_begin, (str(cache_folder()),))
+    begin = (_begin, (str(cache_folder()), os.getpid()))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), *begin)
     try:
         yield from pool.map(function, tasks)
@@ -54,14 +54,25 @@ def run(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(cache: str) -> None:
+def _begin(cache: str, command: int) -> None:
     os.environ["CARAVAN_CACHE"] = cache
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers it
-    threading.Thread(target=_end_with_the_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(command,), daemon=True).start()
 
 
-def _end_with_the_parent(parent: int) -> None:
-    """A killed command must leave no workers behind; its fork server ends by itself."""
-    while os.getppid() == parent:
+def _end_with(command: int) -> None:
+    """A killed command must leave no workers behind; a fork server, their parent, outlives it as long as they do."""
+    while is_alive(command):
         time.sleep(1.0)
     os._exit(1)
+
+
+def is_alive(process: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True

@@ -37,7 +37,7 @@ from pydantic import Field, JsonValue, field_validator
 import caravan.curate.filter as contract
 from caravan.curate.detectors import Pair, detectors, normal_code, one_language_share
 
-VERSION = 2
+VERSION = 3
 COLUMNS: dict[str, pl.DataType] = {
     "language": pl.String(),
     "language_score": pl.Float64(),
@@ -148,9 +148,11 @@ def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     strange = [i for i, d in enumerate(decided) if d.label != UNDETERMINED and d.label not in settings.expected]
     for role in ("user", "assistant"):
         side = _together(talk.filter((pl.col("role") == role) & pl.col("row").is_in(strange)))
-        for i, d in zip(side["row"].to_list(), labels.of(side["text"]), strict=True):
-            if d.label in settings.expected and decided[i].step != "side":
-                decided[i] = d._replace(step="side", letters=decided[i].letters)
+        for i, text, d in zip(side["row"].to_list(), side["text"].to_list(), labels.of(side["text"]), strict=True):
+            # "Say it in French." is too short for a language of its own, but enough to vouch for the answer.
+            label = labels.agreed(text) if d.step == "short" else d.label
+            if label in settings.expected and decided[i].step != "side":
+                decided[i] = _Decision(label, d.score, "side", decided[i].letters)
     flags = number.join(turns.group_by("row").agg("language"), on="row", how="left", maintain_order="left")["language"]
     return _columns(decided).with_columns(language_turns=flags.fill_null(pl.Series([[]], dtype=pl.List(pl.String))))
 
@@ -203,6 +205,11 @@ class _Labels:
         new = [text for text in dict.fromkeys(listed) if text not in self.known]
         self.known.update(zip(new, self._decide(pl.Series(new, dtype=pl.String)), strict=True))
         return [self.known[text] for text in listed]
+
+    def agreed(self, text: str) -> str:
+        """The language of a short text, if both detectors are of one opinion."""
+        first, second = self.pair.first(text), self.pair.second(text)
+        return first.label if first.reliable and first.label and first.label == second.label else UNDETERMINED
 
     def _decide(self, texts: pl.Series) -> Iterator[_Decision]:
         from caravan.curate import text_kernels as kernels

@@ -355,3 +355,63 @@ def test_markup_and_escape_sequences_in_data_do_nothing_on_a_terminal(folder: Pa
     shown = run("explain", "some.json:1", cwd=folder).stdout
     assert "[bold red]Look[/] \\x1b[31mhere" in shown
     assert "\x1b" not in shown
+
+
+def test_a_killed_command_leaves_no_workers_behind(folder: Path) -> None:
+    for n in range(2):
+        (folder / f"part{n}.json").write_text(json.dumps(alpaca_rows(30_000, first=n * 30_000)), encoding="utf-8")
+    process = subprocess.Popen(
+        [*CURATE, "build-mix", "alpaca=part0.json", "alpaca=part1.json", "--workers", "2"],
+        cwd=folder,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(2)
+    process.kill()
+    process.wait()
+    for _ in range(60):
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGKILL)
+    pytest.fail("workers were still alive after 30 seconds")
+
+
+def test_out_is_never_a_device_or_a_pipe(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    for command in ("convert", "measure", "dedup"):
+        assert "is not a file" in one_line(run(command, "rows.json", "-o", "pipe", cwd=folder, code=2))
+    assert (folder / "pipe").is_fifo()
+
+
+def test_closed_streams_and_readers_that_go_away_are_no_errors(folder: Path) -> None:
+    curate = "".join(f"{part!r} " if " " in part else f"{part} " for part in CURATE)
+    shell = f"set -o pipefail; {curate} plugins | true"
+    assert subprocess.run(["bash", "-c", shell], cwd=folder, capture_output=True, check=False).returncode == 0
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        done = subprocess.run(["bash", "-c", f"{curate} inspect rows.json {closed}"], cwd=folder, check=False)
+        assert done.returncode == 0, closed
+
+
+def test_names_that_are_no_text_are_read_and_shown_safely(folder: Path) -> None:
+    odd = os.fsencode(folder) + b"/f\xff\x1b[31m\n.json"
+    with open(odd, "wb") as file:
+        file.write(json.dumps(alpaca_rows(3)).encode())
+    done = subprocess.run(
+        [*CURATE, "build-mix", b"alpaca=" + odd], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    refused = run("build-mix", "alpaca=rows.json", "--out", os.fsdecode(b"m\xff"), cwd=folder, code=2)
+    assert "not UTF-8" in one_line(refused)
+
+
+def test_the_order_of_the_arguments_changes_no_byte(folder: Path) -> None:
+    run("build-mix", "alpaca=rows.json", "messages=chats.jsonl", "--out", "a", cwd=folder)
+    run("build-mix", "messages=chats.jsonl", "alpaca=rows.json", "--out", "b", cwd=folder)
+    for path in (folder / "a").iterdir():
+        assert path.read_bytes() == (folder / "b" / path.name).read_bytes(), path.name
