@@ -58,7 +58,10 @@ def take(order: Positions, count: int, lengths: npt.ArrayLike | None = None) -> 
         sums = np.concatenate(([0], np.cumsum(np.asarray(lengths, dtype=np.int64)[order])))
         whole = int(sums[-1])
         copies, rest = divmod(count, whole) if whole else (0, 0)
-        rows = copies * len(order) + _nearest(sums, rest)
+        part = _nearest(sums, rest)
+        if copies and not part:  # rows without tokens at the end of a pass add nothing
+            copies, part = copies - 1, int(np.searchsorted(sums, whole))
+        rows = copies * len(order) + part
     places = np.arange(rows, dtype=np.int64)
     size = max(len(order), 1)
     return Draw(order[places % size], places // size + 1)

@@ -261,11 +261,12 @@ def test_no_permission_is_one_clear_line(folder: Path) -> None:
     locked = folder / "locked.json"
     locked.write_text(json.dumps(alpaca_rows(2)), encoding="utf-8")
     locked.chmod(0)
-    # Root reads everything: go on as another user, after the imports, which that user may not be allowed to read.
+    # Root reads everything: go on as another user, after a run that has loaded all code, which that user may not read.
     code = (
         "import os, sys\n"
-        "from caravan import plugins\nfrom caravan.curate import show\nfrom caravan.curate.cli import main\n"
-        "for name in plugins.find('converters'): plugins.load('converters', name)\n"
+        "from caravan.curate import show\nfrom caravan.curate.cli import main\n"
+        "from caravan.curate.single import convert\n"
+        "convert('rows.json', 'y.parquet')\n"
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "sys.argv = ['curate', 'convert', 'locked.json', '-o', 'x.parquet', '--workers', '1']\n"
         "main()"
