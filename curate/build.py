@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from caravan.curate import benchmarks as choices
 from caravan.curate import hub, report, sources
-from caravan.curate.decide import decide, link
+from caravan.curate.decide import alternatives, decide, link
 from caravan.curate.engine import StartMethod, is_alive
 from caravan.curate.filters import contamination
 from caravan.curate.gather import Gathered, gather
@@ -58,6 +58,7 @@ class MixResult:
     mix: pl.DataFrame
     ledger: pl.DataFrame
     folder: Path | None
+    alternatives: pl.DataFrame | None = None  # on a dry run: what other limits would drop
 
     def to_datasets(self) -> "datasets.Dataset":
         """The mixture as a Hugging Face data set."""
@@ -115,7 +116,8 @@ def build_mix(
     record = manifest_of(recipe, gathered, drawn, books, rows_mixed, benchmarks, embedded, said)
     check_books(record, books)
     if out is None:
-        return MixResult(record, rows_mixed, books, None)
+        tried = alternatives(rows, filters, links, recipe.keep, recipe.priority)
+        return MixResult(record, rows_mixed, books, None, tried)
     folder = Path(out)
     progress.say(f"write: {rows_mixed.height:,} rows to {folder}")
     _write(folder, record, rows_mixed, books, leaks, gathered, verdicts, drawn)

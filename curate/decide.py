@@ -15,6 +15,7 @@ import polars as pl
 from caravan.curate.filter import LinkingFilter
 from caravan.curate.links import Links, greedy
 from caravan.curate.measure import ActiveFilter
+from caravan.errors import UserError
 
 # What `decide` adds. `reasons` holds all that hold, in the recipe's order; `reason` is the first, null: the row stays.
 VERDICT_COLUMNS = ("reason", "reasons", "duplicate_of", "duplicate_key", "similarity")
@@ -64,6 +65,35 @@ def decide(
         )
         .select(VERDICT_COLUMNS)
     )
+
+
+def alternatives(
+    rows: pl.DataFrame,
+    filters: Sequence[ActiveFilter],
+    links: Sequence[tuple[ActiveFilter, Links]],
+    keep: Sequence[str],
+    priority: Sequence[str] = (),
+) -> pl.DataFrame:
+    """What each filter alone would drop at other values of its limits: `filter`, `limit`, `value`, `dropped`, `now`.
+
+    The values are the filter's own (`TRY`); limits by source are left aside. Values that the settings do not allow
+    are left out.
+    """
+    found = []
+    for active in filters:
+        for limit, values in getattr(active.module, "TRY", {}).items():
+            for value in values:
+                table = active.limits.model_dump() | {limit: value}
+                other = replace(active, limits=type(active.limits).model_validate(table), overrides={})
+                own = [(other, one) for f, one in links if f is active]
+                try:
+                    reasons = decide(rows, [other], own, keep, priority)["reason"]
+                except UserError:
+                    continue
+                now = getattr(active.limits, limit) == value
+                found.append((active.name, limit, float(value), reasons.is_not_null().sum(), now))
+    columns = {"filter": pl.String, "limit": pl.String, "value": pl.Float64, "dropped": pl.Int64, "now": pl.Boolean}
+    return pl.DataFrame(found, schema=columns, orient="row")
 
 
 def _by_limit(active: ActiveFilter, links: Links, source: pl.Series) -> Iterator[tuple[Links, float]]:

@@ -8,6 +8,7 @@ removes a row: it adds columns. `decide.py` is the one place that reads them and
     REASONS: tuple[str, ...]             # every reason that `verdict` (or a link) can give, snake_case
     class Settings(...)                  # what a measure depends on beside the text
     class Limits(...)                    # what only the verdict depends on
+    TRY: dict[str, tuple]                # limits, and the values of each that a dry run says the effect of
     def fingerprint(settings) -> dict           # what else measures depend on: detectors, hashes of benchmark files
     def measure(batch, settings) -> pl.DataFrame        # exactly COLUMNS, one row for each row of the batch
     def verdict(limits) -> pl.Expr                      # a reason (str) or null, over COLUMNS
@@ -60,6 +61,10 @@ class Filter(Protocol[S, L]):
     @property
     def REASONS(self) -> tuple[str, ...]:
         """Every reason that this filter can give."""
+
+    @property
+    def TRY(self) -> dict[str, tuple[float, ...]]:
+        """For limits worth trying, the values that `curate build-mix --dry-run` says the effect of."""
 
     @property
     def Settings(self) -> type[S]:

@@ -43,7 +43,8 @@ def mixture(result: MixResult, as_json: bool) -> None:
     """The table of sources, what was dropped, what the benchmarks say, and where the files are."""
     record = result.manifest
     if as_json:
-        print_json(record.model_dump(mode="json") | {"folder": str(result.folder) if result.folder else None})
+        tried = {} if result.alternatives is None else {"alternatives": result.alternatives.to_dicts()}
+        print_json(record.model_dump(mode="json") | {"folder": str(result.folder) if result.folder else None} | tried)
         return
     table(
         "Sources",
@@ -59,6 +60,15 @@ def mixture(result: MixResult, as_json: bool) -> None:
         )
     for note in record.notes:
         out(f"note: {printable(note)}")
+    if result.alternatives is not None:
+        table(
+            "What other limits would drop, each filter alone",
+            ["limit", "value", "rows", ""],
+            [
+                [f"filters.{f}.{limit}", f"{value:,g}", dropped, "now" if now else ""]
+                for f, limit, value, dropped, now in result.alternatives.iter_rows()
+            ],
+        )
     if result.folder is None:
         out(
             f"dry run: nothing was written; {record.given.examples:,} rows would be, content {record.content_hash[:12]}"

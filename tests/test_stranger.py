@@ -37,6 +37,7 @@ from caravan.curate import filter as contract
 VERSION = 1
 COLUMNS = {"capitals": pl.Float64()}
 REASONS = ("shouting",)
+TRY = {"capitals": (0.5, 0.9)}
 
 
 class Settings(contract.Settings):

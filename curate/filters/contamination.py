@@ -27,6 +27,7 @@ from caravan.curate.words import ALGORITHM, Words, word_spans, words
 from caravan.mixtures.manifest import BenchmarkRecord
 
 VERSION = 2
+TRY: dict[str, tuple[float, ...]] = {"coverage": (0.3, 0.5, 0.7, 0.9)}
 REASONS = ("contaminated",)
 
 _SPAN = {"start": pl.Int64(), "end": pl.Int64()}

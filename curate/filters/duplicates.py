@@ -41,6 +41,7 @@ COLUMNS: dict[str, pl.DataType] = {
     **{f"duplicate_{key}": pl.String() for key in ROLES},
     **{f"duplicate_lsh_{key}": pl.List(pl.UInt64()) for key in ROLES},
 }
+TRY: dict[str, tuple[float, ...]] = {"near": (0.7, 0.8, 0.9, 1.0)}
 REASONS = (EXACT, NEAR)
 
 RESPONSES_ALIKE = 0.5

@@ -45,6 +45,7 @@ COLUMNS: dict[str, pl.DataType] = {
     "language_letters": pl.Int64(),
     "language_turns": pl.List(pl.String()),
 }
+TRY: dict[str, tuple[float, ...]] = {}
 REASONS: tuple[str, ...] = ("language",)
 UNDETERMINED = "und"
 

@@ -14,6 +14,7 @@ from caravan.curate.weights import weights
 
 VERSION = 1
 COLUMNS: dict[str, pl.DataType] = {"tokens": pl.Int64(), "supervised_tokens": pl.Int64(), "turns": pl.Int64()}
+TRY: dict[str, tuple[float, ...]] = {"max_tokens": (512, 1024, 2048, 4096, 8192)}
 REASONS: tuple[str, ...] = ("too_long", "too_short")
 
 

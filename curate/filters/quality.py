@@ -24,6 +24,7 @@ COLUMNS: dict[str, pl.DataType] = {
     "quality_complete": pl.Float64(),
     **{f"quality_{name}": pl.Float64() for name in PARTS},
 }
+TRY: dict[str, tuple[float, ...]] = {"minimum": (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)}
 REASONS: tuple[str, ...] = ("empty_response", "refusal", "low_quality")
 
 _UNANSWERED = 0.8

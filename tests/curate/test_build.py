@@ -363,6 +363,18 @@ def test_a_mixture_read_again_keeps_licence_tags_and_own_ids(raw: Path, tmp_path
     assert [by_id[name] for name in own] == again["licence"].to_list()
 
 
+def test_a_dry_run_says_what_other_limits_would_drop(raw: Path) -> None:
+    result = build_mix(recipe(raw), out=None)
+    assert result.alternatives is not None
+    tried = {(f, limit, value): dropped for f, limit, value, dropped, _ in result.alternatives.iter_rows()}
+    for minimum in (0.1, 0.5):
+        again = build_mix(recipe(raw, filters={"quality": {"minimum": minimum}}, use=["quality"]), out=None)
+        assert tried["quality", "minimum", minimum] == sum(sum(s.dropped.values()) for s in again.manifest.sources)
+    assert [tried["length", "max_tokens", n] for n in (512, 1024)] == [0, 0]
+    now = {(f, limit): value for f, limit, value, _, now in result.alternatives.iter_rows() if now}
+    assert now["duplicates", "near"] == 0.8
+
+
 def test_sentences_of_the_tests_are_far_apart() -> None:
     texts = [set(sentence(n).split()) for n in range(50)]
     overlaps = [len(a & b) / len(a | b) for n, a in enumerate(texts) for b in texts[:n]]
