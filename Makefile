@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: mix test test-real test-slow check lint types format docs bench clean
+.PHONY: mix test test-real test-slow test-lowest check lint types format docs bench clean
 
 mix: $(VENV)/.base
 	$(BIN)/curate build-mix --strategy quality_weighted --out mix
@@ -16,6 +16,13 @@ test-real: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	$(BIN)/pytest -m slow
+
+# The lowest versions that pyproject.toml admits; the generated pages are those of the pinned ones.
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[test]'
+	.venv-lowest/bin/pytest -n 2 --dist loadgroup --deselect tests/test_docs.py::test_the_generated_pages_are_current
 
 check: lint types
 

