@@ -280,7 +280,7 @@ def template_rows(shared: int, own: int, rows: int) -> list[str]:
 @pytest.mark.parametrize(("own", "kept"), [(10, 1), (60, 10_000)])
 @pytest.mark.parametrize("index", ["lsh", "prefix"])
 def test_a_template_of_ten_thousand_rows_costs_its_length(own: int, kept: int, index: str) -> None:
-    """Look-alikes go, rows below the limit stay; comparing each with each takes minutes, and this test would show it."""
+    """Look-alikes go, rows below the limit stay; comparing each with each takes minutes, and would show here."""
     found = shingles(template_rows(170, own, 10_000))
     if index == "lsh":
         row, bucket = k.lsh_buckets(found, *k.lsh_shape(0.7))
