@@ -29,7 +29,8 @@ from caravan.converters.schema import (
     content_hash,
     to_json,
 )
-from caravan.curate.read import Input, TextChanges, Unreadable, read
+from caravan.curate.input import Input
+from caravan.curate.read import TextChanges, Unreadable, read
 from caravan.curate.shards import cache_folder, key, read_frame, write_table, written_aside
 from caravan.curate.unpack import Unusable, open_file
 from caravan.errors import UserError, did_you_mean

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from caravan.converters.converter import NO_MATCH, Match
-from caravan.curate.read import Input, head
+from caravan.curate.input import Input
+from caravan.curate.read import head
 from caravan.plugins import find, load
 
 LEAST = 0.3  # a converter that is less sure than this is not taken without being asked for

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 
 import pyarrow as pa
 
-from caravan.curate.read import Input
+from caravan.curate.input import Input
 from caravan.curate.shards import cache_folder, file_sha256, key, write_table, written_aside
 from caravan.errors import UserError
 

@@ -8,7 +8,6 @@ import numpy.typing as npt
 from numba import types
 
 from caravan.curate.kernels import Bytes, Hashes, Ints, given, integer, kernel, mix
-from caravan.curate.links import SLOTS
 
 Floats = npt.NDArray[np.float64]
 Cells = npt.NDArray[np.uint32]
@@ -39,8 +38,9 @@ def sketch(values: Hashes, offsets: Ints, order: Bytes, rank: Bytes, bands: int,
     An empty slot takes the value of the filled one that comes first in an order of its own, the same for all sets
     (Shrivastava 2017): found by probing where most slots are filled, by comparing ranks where few are.
     """
-    slot, filled = np.empty(SLOTS, np.uint64), np.empty(SLOTS, np.int64)
-    has = np.empty(SLOTS, np.bool_)
+    slots = rank.shape[0]  # 128: as many as seven leading bits tell apart
+    slot, filled = np.empty(slots, np.uint64), np.empty(slots, np.int64)
+    has = np.empty(slots, np.bool_)
     for text in range(offsets.size - 1):
         has[:] = False
         count = 0
@@ -53,7 +53,7 @@ def sketch(values: Hashes, offsets: Ints, order: Bytes, rank: Bytes, bands: int,
                 count += 1
         if count == 0:
             continue
-        for s in range(SLOTS):
+        for s in range(slots):
             if has[s]:
                 continue
             if count < 12:

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from pydantic import JsonValue
 
 from caravan.converters.schema import RawRow
+from caravan.curate.input import Input
 from caravan.curate.records import Json, JsonValues, extent, json_lines, strings_closed
 from caravan.curate.tables import csv_rows, parquet_rows, tsv_rows
 from caravan.curate.text import TextChanges
@@ -48,14 +49,6 @@ class Unreadable:
     why: str
     raw: str
     rows: int = 1
-
-
-@dataclass(frozen=True)
-class Input:
-    """One file to read: `path` on disk, and `name`, how reports name it."""
-
-    path: Path
-    name: str
 
 
 def expand(path: str, where: str = "") -> list[Input]:

@@ -10,7 +10,8 @@ from pydantic import JsonValue
 import caravan.converters
 from caravan.curate.convert import Task, check_options
 from caravan.curate.guess import Guess, guess
-from caravan.curate.read import Input, expand
+from caravan.curate.input import Input
+from caravan.curate.read import expand
 from caravan.curate.recipe import File, Recipe, Source
 from caravan.errors import UserError, did_you_mean
 from caravan.plugins import find, load

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from caravan.converters.schema import RawRow
 from caravan.curate import read as module
-from caravan.curate.read import Input, TextChanges, Unreadable, expand, head, read
+from caravan.curate.input import Input
+from caravan.curate.read import TextChanges, Unreadable, expand, head, read
 from caravan.errors import UserError
 
 ROWS: list[dict[str, Any]] = [

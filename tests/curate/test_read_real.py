@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from caravan.converters.schema import RawRow
-from caravan.curate.read import Input, TextChanges, Unreadable, expand, read
+from caravan.curate.input import Input
+from caravan.curate.read import TextChanges, Unreadable, expand, read
 
 pytestmark = pytest.mark.real
 
