@@ -293,6 +293,8 @@ def explained(rows: list[Explanation], found: int, as_json: bool) -> None:
             out(f"  {name:<24} {value:.3f}" if isinstance(value, float) else f"  {name:<24} {printable(str(value))}")
         for message in one.messages or []:
             out(f"  [{message['role']}] {lines(_cut(message['content']))}")
+        if not one.messages and not one.raw:
+            out(printable(f"  text       is not kept with the mixture; it stands in {head['file']}:{head['row']}"))
         if one.raw:
             out(f"  raw        {lines(_cut(one.raw))}")
     if found > len(rows):
