@@ -7,10 +7,12 @@ from typing import Any
 import polars as pl
 
 from caravan.curate import benchmarks as choices
+from caravan.curate.convert import FileConverted
 from caravan.curate.engine import StartMethod
 from caravan.curate.filters import contamination
 from caravan.curate.shards import write_table
 from caravan.curate.single import gather_data
+from caravan.errors import UserError
 from caravan.mixtures.manifest import BenchmarkRecord
 from caravan.terminal import Progress
 
@@ -27,6 +29,7 @@ class Check:
     rows: int
     max_leaked: float
     embedded: bool
+    files: list[FileConverted]  # with what was refused, and so not compared
 
     @property
     def worst(self) -> float:
@@ -57,6 +60,8 @@ def contamination_check(
     the denominator. `UserError` when the data or a benchmark cannot be read.
     """
     progress = progress or Progress(quiet=True)
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise UserError("is not a folder", where=str(out), fix="name another with --out")
     for note in choices.notes(benchmarks):
         progress.say(note)
     gathered, _ = gather_data(
@@ -68,6 +73,9 @@ def contamination_check(
         start_method=start_method,
         progress=progress,
     )
+    if not gathered.rows.height:
+        codes = ", ".join(sorted({code for made in gathered.files for code in made.codes}))
+        raise UserError("nothing to compare: no row gave an example", where=str(data), fix=f"refused for: {codes}")
     (active,) = gathered.filters
     matches = contamination.table(gathered.rows, active.limits)
     if out is not None:
@@ -76,4 +84,4 @@ def contamination_check(
     records = contamination.records(matches, active.settings)
     groups = contamination.groups(matches, active.settings)
     embedded = any(record.embedded for record in records)
-    return Check(records, groups, matches, gathered.rows.height, max_leaked, embedded)
+    return Check(records, groups, matches, gathered.rows.height, max_leaked, embedded, gathered.files)

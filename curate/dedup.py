@@ -80,9 +80,14 @@ def dedup(
     if out is not None:
         path = Path(out)
         write_frame(result.kept, path, gathered)
-        write_frame(result.pairs, path.with_suffix(".pairs.parquet"), gathered)
-        write_frame(result.groups, path.with_suffix(".groups.parquet"), gathered)
+        write_frame(result.pairs, beside(path, "pairs"), gathered)
+        write_frame(result.groups, beside(path, "groups"), gathered)
     return result
+
+
+def beside(out: Path, what: str) -> Path:
+    """Where pairs or groups are written: `kept.parquet` has `kept.pairs.parquet` beside it."""
+    return out.with_name(f"{out.name.removesuffix('.parquet')}.{what}.parquet")
 
 
 def _pairs(decided: pl.DataFrame) -> pl.DataFrame:

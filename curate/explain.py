@@ -1,6 +1,7 @@
 """`curate explain`: one row's way, from what a build wrote: where it came from, what was measured, the verdict."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,10 @@ def _find(ledger: pl.DataFrame, name: str) -> pl.DataFrame:
     file, _, row = name.rpartition(":")
     if not (file and row.isascii() and row.isdigit()):
         return by_id
-    same_file = (pl.col("file") == file) | pl.col("file").str.ends_with("/" + file)
+    spelled = {file, os.path.normpath(file)}
+    files = ledger["file"].unique().to_list()
+    same = [f for f in files if f in spelled or f.endswith(f"/{file}") or os.path.abspath(f) == os.path.abspath(file)]
+    same_file = pl.col("file").is_in(same)
     cited = (pl.col("row") == int(row)) | pl.col("rows").list.contains(int(row))
     return pl.concat([by_id, ledger.filter(same_file & cited)]).unique(maintain_order=True)
 

@@ -24,7 +24,9 @@ class Inspection:
     roles: dict[str, int]
     turns: dict[int, int]
     languages: dict[str, int]
-    quantiles: dict[str, list[float]]  # of tokens, supervised tokens, quality and its parts, at QUANTILES
+    quantiles: dict[
+        str, list[float]
+    ]  # none where there are no examples; of tokens, supervised tokens, quality and its parts, at QUANTILES
 
 
 def inspect(
@@ -57,5 +59,6 @@ def inspect(
         quantiles={
             name: [float(rows[name].cast(pl.Float64).quantile(q, "nearest") or 0) for q in QUANTILES]
             for name in numeric
+            if rows.height
         },
     )

@@ -11,7 +11,7 @@ from caravan import plugins as registry
 from caravan.curate.build import MixResult
 from caravan.curate.check import Check
 from caravan.curate.convert import FileConverted
-from caravan.curate.dedup import Deduplicated
+from caravan.curate.dedup import Deduplicated, beside
 from caravan.curate.diff import Diff
 from caravan.curate.doctor import Finding
 from caravan.curate.explain import Explanation
@@ -193,15 +193,15 @@ def deduplicated(result: Deduplicated, path: Path, as_json: bool) -> None:
         accounts = {"files": _accounts(result.gathered.files, {})}
         files = {
             "out": path,
-            "pairs": path.with_suffix(".pairs.parquet"),
-            "groups": path.with_suffix(".groups.parquet"),
+            "pairs": beside(path, "pairs"),
+            "groups": beside(path, "groups"),
         }
         print_json(counts | accounts | {name: str(file) for name, file in files.items()})
         return
     _file_table(result.gathered.files)
     rows: list[list[object]] = [["examples", result.rows], *([reason, n] for reason, n in reasons.items())]
     table("Duplicates", ["", "rows"], [*rows, ["kept", result.kept.height], ["groups", result.groups.height]])
-    out(f"kept rows in {path}, pairs (least similar first) in {path.with_suffix('.pairs.parquet')}")
+    out(f"kept rows in {path}, pairs (least similar first) in {beside(path, 'pairs')}")
 
 
 def checked(result: Check, folder: Path | None, as_json: bool) -> None:
@@ -210,6 +210,7 @@ def checked(result: Check, folder: Path | None, as_json: bool) -> None:
         print_json(
             {
                 "rows": result.rows,
+                "files": _accounts(result.files, {}),
                 "embedded_samples": result.embedded,
                 "benchmarks": [b.model_dump() | {"share": b.hit / b.items if b.items else 0.0} for b in result.records],
                 "groups": result.groups.to_dicts(),
@@ -221,6 +222,8 @@ def checked(result: Check, folder: Path | None, as_json: bool) -> None:
         return
     if result.embedded:
         out("no benchmarks given: compared with the small embedded samples only (give --benchmarks DIR)")
+    if any(made.rejected or made.quarantined for made in result.files):
+        _file_table(result.files)
     table(
         f"Contamination of {result.rows:,} rows",
         ["benchmark", "items", "too short", "items hit", "share", "rows hit"],
@@ -254,6 +257,8 @@ def inspected(result: Inspection, as_json: bool) -> None:
         return
     _guesses(result)
     _file_table(result.files)
+    if not result.examples:
+        return
     table("Messages by role", ["role", "messages"], list(result.roles.items()))
     table("Languages", ["language", "examples"], list(result.languages.items())[:12])
     table(

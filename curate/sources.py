@@ -18,6 +18,7 @@ from caravan.plugins import find, load
 
 SAMPLES = Path(caravan.converters.__file__).parent / "samples"
 DESCRIBE = "name a converter (NAME:CONVERTER=PATH, --as CONVERTER), or describe the fields (--columns, or `columns`)"
+UNRECOGNISED = "unrecognised"  # the source of files that no converter fits: their rows are rejected, and so counted
 NAMED = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?::(?P<converter>\w+))?=(?P<path>.+)", re.DOTALL)
 
 
@@ -83,12 +84,12 @@ def tasks(recipe: Recipe, given: Mapping[str, Input] | None = None) -> tuple[lis
                 continue
             seen.add(place)
             converter, options = _converter(name, source, file, one, guesses)
-            if one.name in guesses and not guesses[one.name].fits and len(inputs) == 1:
-                raise UserError(guesses[one.name].match.why, where=one.name, fix=DESCRIBE)
             checked = check_options(converter, options, f"source {name}")
             # A format that was guessed does not say where the rows come from.
             licence = "" if source.licence is None and one.name in guesses else source.licence
             found.append(Task(name, one, converter, checked, licence))
+    if len(found) == 1 and (only := guesses.get(found[0].input.name)) and not only.fits:
+        raise UserError(only.match.why, where=found[0].input.name, fix=DESCRIBE)
     return found, guesses
 
 
@@ -132,14 +133,12 @@ def _converter(
 
 
 def _by_converter(path: str) -> dict[str, list[str | File]]:
+    """Files by the converter that fits each, which is their source's name; those that none fits have a source too."""
     found: dict[str, list[str | File]] = {}
-    files = expand(path)
-    for one in files:
+    for one in expand(path):
         guessed = guess(one)
-        if guessed and not guessed.fits and len(files) == 1:
-            raise UserError(guessed.match.why, where=one.name, fix=DESCRIBE)
-        converter = guessed.converter if guessed and guessed.fits else "messages"
-        found.setdefault(converter, []).append(File(path=one.name, converter=converter))
+        name = guessed.converter if guessed is not None and guessed.fits else UNRECOGNISED
+        found.setdefault(name, []).append(File(path=one.name))
     return found
 
 

@@ -416,3 +416,39 @@ def test_the_order_of_the_arguments_changes_no_byte(folder: Path) -> None:
     run("build-mix", "messages=chats.jsonl", "alpaca=rows.json", "--out", "b", cwd=folder)
     for path in (folder / "a").iterdir():
         assert path.read_bytes() == (folder / "b" / path.name).read_bytes(), path.name
+
+
+def test_a_check_that_compared_nothing_does_not_pass(folder: Path) -> None:
+    (folder / "refused.json").write_text(
+        json.dumps([{"instruction": "a", "input": "", "output": ""}]), encoding="utf-8"
+    )
+    done = run("contamination-check", "refused.json", cwd=folder, code=2)
+    assert "nothing to compare" in one_line(done)
+    assert "empty_response" in one_line(done)
+    report = json.loads(run("inspect", "refused.json", "--json", cwd=folder).stdout)
+    assert (report["examples"], report["quantiles"]) == (0, {})
+
+
+def test_a_file_that_no_converter_fits_costs_a_warning_among_others(folder: Path) -> None:
+    (folder / "odd.jsonl").write_text('{"q": "Who?", "a": "I."}\n' * 3, encoding="utf-8")
+    for arguments in (["."], ["odd.jsonl", "rows.json"], ["x=odd.jsonl", "alpaca=rows.json"]):
+        done = run("build-mix", *arguments, "--dry-run", "--json", cwd=folder)
+        assert "odd.jsonl: no converter fits" in done.stderr
+        record = json.loads(done.stdout)
+        (odd,) = [f for s in record["sources"] for f in s["files"] if f["file"].endswith("odd.jsonl")]
+        assert (odd["rows"], odd["rejected"]) == (3, 3)
+    assert "no converter fits" in one_line(run("build-mix", "odd.jsonl", cwd=folder, code=2))
+
+
+def test_explain_knows_a_file_by_any_spelling(folder: Path) -> None:
+    run("build-mix", "alpaca=rows.json", cwd=folder)
+    for name in ("rows.json:2", "./rows.json:2", f"{folder}/rows.json:2"):
+        assert run("explain", name, cwd=folder).returncode == 0
+
+
+def test_dedup_names_its_side_files_by_the_whole_name(folder: Path) -> None:
+    run("dedup", "rows.json", "-o", "out.v1", cwd=folder)
+    run("dedup", "rows.json", "-o", "out.v2.parquet", cwd=folder)
+    assert {"out.v1.pairs.parquet", "out.v2.pairs.parquet", "out.v2.groups.parquet"} <= {
+        p.name for p in folder.iterdir()
+    }
