@@ -264,9 +264,10 @@ def test_no_permission_is_one_clear_line(folder: Path) -> None:
     # Root reads everything: go on as another user, after a run that has loaded all code, which that user may not read.
     code = (
         "import os, sys\n"
-        "from caravan.curate import show\nfrom caravan.curate.cli import main\n"
-        "from caravan.curate.single import convert\n"
-        "convert('rows.json', 'y.parquet')\n"
+        "from caravan.curate.cli import main\n"
+        "sys.argv = ['curate', 'convert', 'rows.json', '-o', 'y.parquet', '--workers', '1']\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "sys.argv = ['curate', 'convert', 'locked.json', '-o', 'x.parquet', '--workers', '1']\n"
         "main()"
