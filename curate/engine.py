@@ -7,11 +7,13 @@ server, never forked from this process: polars forbids that once its threads run
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Literal, TypeVar
 
 from caravan.curate.shards import cache_folder
@@ -44,7 +46,9 @@ def run(
     begin = (_begin, (str(cache_folder()), os.getpid()))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), *begin)
     try:
-        yield from pool.map(function, tasks)
+        with _without_main():
+            results = pool.map(function, tasks)  # starts the workers
+        yield from results
     except BrokenProcessPool:
         raise UserError(
             "a worker process died (killed, or out of memory)",
@@ -52,6 +56,23 @@ def run(
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start workers that do not run the user's script again: what they do is found by its module's name.
+
+    So a script needs no `if __name__ == "__main__"`, and may come from standard input.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+    for name in hidden:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
 
 
 def _begin(cache: str, command: int) -> None:

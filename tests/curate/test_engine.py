@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -30,6 +32,20 @@ def test_results_come_in_the_order_of_the_tasks_with_any_workers_and_start_metho
 def test_an_error_for_people_crosses_the_border_of_a_process_whole() -> None:
     with pytest.raises(UserError, match=r"no plugin 'languge' among the filters; did you mean 'language'"):
         list(engine.run(partial(load, "filters"), ["languge", "languge"], workers=2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_script_needs_no_guard_and_may_come_from_standard_input(method: StartMethod, tmp_path: Path) -> None:
+    script = (
+        "from caravan.curate import engine\n"
+        f"print(list(engine.run(len, ['a', 'bb', 'ccc'], workers=2, start_method={method!r})))\n"
+    )
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    for arguments, text in ((["script.py"], ""), (["-"], script)):
+        done = subprocess.run(
+            [sys.executable, *arguments], input=text, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, "[1, 2, 3]\n"), done.stderr
 
 
 def test_a_killed_worker_is_one_clear_line() -> None:
