@@ -174,14 +174,15 @@ def _write(
     verdicts: pl.DataFrame,
     drawn: Drawn,
 ) -> None:
-    """Write all files into a folder beside, then move them in.
+    """Write all files into a folder of their own inside, then move them up.
 
     The old manifest goes first and the new one comes last: a folder with a manifest is whole, whenever a build is
     killed, and one without is taken for no mixture.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".part-*"):  # by builds that were killed
-        if not is_alive(int(left.name.removeprefix(".part-"))):
+    for left in folder.glob(".part-*"):  # by builds that were killed; in a container ours may have had the same number
+        process = left.name.removeprefix(".part-")
+        if process.isdecimal() and (int(process) == os.getpid() or not is_alive(int(process))):
             shutil.rmtree(left, ignore_errors=True)
     aside = folder / f".part-{os.getpid()}"
     aside.mkdir()

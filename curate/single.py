@@ -77,14 +77,21 @@ def _refuse_the_unreadable(gathered: Gathered) -> None:
 
 
 def in_order_read(gathered: Gathered) -> pl.DataFrame:
-    """All examples and all rejected rows, in the order read; a rejected row has a null `messages` and its code."""
-    rejected = gathered.refused().filter(pl.col("fate") != "partly_rejected")
+    """All examples, and all rows that gave none, in the order read: those have a null `messages` and their code."""
     rows = gathered.rows.with_columns(
         pl.col("provenance").struct.field("file"),
         pl.col("provenance").struct.field("row"),
         pl.lit(None, pl.String).alias("rejected"),
     )
-    lost = rejected.select("source", "file", "row", pl.col("code").alias("rejected"))
+    cited = rows.select("file", pl.col("provenance").struct.field("rows").alias("row")).explode("row")
+    lost = (
+        gathered.refused()
+        .filter(pl.col("fate") != "partly_rejected")
+        .select("source", "file", pl.col("rows").alias("row"), pl.col("code").alias("rejected"))
+        .explode("row")
+        .unique(["file", "row"], keep="first", maintain_order=True)
+        .join(cited, on=["file", "row"], how="anti", maintain_order="left")
+    )
     return pl.concat([rows, lost], how="diagonal").sort("file", "row", maintain_order=True)
 
 

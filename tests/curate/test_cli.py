@@ -453,3 +453,28 @@ def test_dedup_names_its_side_files_by_the_whole_name(folder: Path) -> None:
     assert {"out.v1.pairs.parquet", "out.v2.pairs.parquet", "out.v2.groups.parquet"} <= {
         p.name for p in folder.iterdir()
     }
+
+
+def test_measure_names_each_row_of_a_group_that_was_refused(folder: Path) -> None:
+    tree = {"message_tree_id": "t", "lang": "en", "deleted": False, "review_result": True}
+    rows = [
+        {**tree, "message_id": "t", "parent_id": None, "role": "prompter", "text": "Who is there?"},
+        {**tree, "message_id": "u", "parent_id": "t", "role": "assistant", "text": "Nobody.", "deleted": True},
+        {**tree, "message_id": "v", "parent_id": "t", "role": "assistant", "text": "No one.", "deleted": True},
+    ]
+    (folder / "tree.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    run("measure", "tree.jsonl", "-o", "m.parquet", "--as", "oasst", cwd=folder)
+    measured = pl.read_parquet(folder / "m.parquet")
+    assert measured["row"].to_list() == [1, 2, 3]
+    assert measured["rejected"].null_count() == 0
+
+
+def test_what_a_killed_build_of_the_same_process_number_left_is_no_obstacle(folder: Path) -> None:
+    script = (
+        "import os, sys; os.makedirs(f'mix/.part-{os.getpid()}'); os.makedirs('mix/.part-notes')\n"
+        "sys.argv = ['curate', 'build-mix', 'alpaca=rows.json']\n"
+        "from caravan.curate.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (folder / "mix").glob(".part-*")] == [".part-notes"]
