@@ -46,6 +46,9 @@ class Reading(NamedTuple):
     reasoning: Reasoning = "tags"
 
 
+_PLAIN: Final = Reading()
+
+
 @dataclass(frozen=True)
 class Turn:
     """One message as read: `extra` holds what is not in its text, `raw` is the message as found."""
@@ -76,28 +79,57 @@ def spoken(role: Role, content: str) -> Turn:
     return Turn(role, content, None, {}, content)
 
 
-def conversation(turns: Sequence[Turn], tags: JsonObject, own_id: str | None) -> Iterator[Converted | Rejected]:
-    """The example that the turns make, and what was cut from their end. Raises `RowError`."""
+def read_side(field: str, value: JsonValue, role: Role, how: Reading) -> list[Turn]:
+    """What one side says: messages, or a text that `role` speaks. Raises `RowError`."""
+    return read_turns(field, value, how) if isinstance(value, list) else [spoken(role, as_text(field, value))]
+
+
+def is_chat(value: JsonValue, how: Reading = _PLAIN) -> bool:
+    """Whether this is a list of messages, judged by their keys."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(m, dict) and how.role in m and (how.content in m or "tool_calls" in m) for m in value)
+    )
+
+
+def without_blanks(turns: Sequence[Turn]) -> list[Turn]:
+    """The turns without blank system turns; a blank turn of the user or assistant raises `RowError`."""
     turns = [t for t in turns if t.role != "system" or t.content.strip()]
-    if not turns:
-        raise RowError("no_messages", "the conversation is empty")
     for turn in turns:
         if turn.role in ("user", "assistant") and not turn.content.strip():
             code = "empty_prompt" if turn.role == "user" else "empty_response"
             raise RowError(code, f"a message of the {turn.role} is empty")
+    return turns
+
+
+def as_messages(turns: Sequence[Turn]) -> list[Message]:
+    """The turns' texts."""
+    return [{"role": turn.role, "content": turn.content} for turn in turns]
+
+
+def weights_of(turns: Sequence[Turn]) -> list[JsonValue]:
+    """A weight for each turn: its own, else 1 for the assistant and 0 for others."""
+    return [int(t.role == "assistant") if t.weight is None else t.weight for t in turns]
+
+
+def conversation(turns: Sequence[Turn], tags: JsonObject, own_id: str | None) -> Iterator[Converted | Rejected]:
+    """The example that the turns make, and what was cut from their end. Raises `RowError`."""
+    turns = without_blanks(turns)
+    if not turns:
+        raise RowError("no_messages", "the conversation is empty")
     answers = [i for i, turn in enumerate(turns) if turn.role == "assistant"]
     if not answers:
         raise RowError("no_assistant_turn", "nobody answers")
     kept, cut = turns[: answers[-1] + 1], turns[answers[-1] + 1 :]
     if not any(turn.role in ("user", "tool") for turn in kept):
         raise RowError("no_user_turn", "the assistant answers nobody")
-    messages: list[Message] = [{"role": turn.role, "content": turn.content} for turn in kept]
     tags = dict(tags)
     if any(turn.weight is not None for turn in kept):
-        tags["weights"] = [int(t.role == "assistant") if t.weight is None else t.weight for t in kept]
+        tags["weights"] = weights_of(kept)
     if any(turn.extra for turn in kept):
         tags["message_fields"] = [turn.extra for turn in kept]
-    yield Converted(messages, own_id=own_id, tags=tags)
+    yield Converted(as_messages(kept), own_id=own_id, tags=tags)
     if cut:
         yield Rejected(f"trailing_{cut[0].role}_turn", "nobody answers the end", lost=[turn.raw for turn in cut])
 

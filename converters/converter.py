@@ -10,16 +10,22 @@ A converter is a module in `converters/sources/` (or any module that an entry po
     def group_key(row, options) -> str | None
     def convert(group, options) -> Iterator[Converted | Rejected]
 
-Every raw row of a group must be cited by a `Converted` or a `Rejected`; the caller checks that the books balance.
+One that gives preferences says so, and yields `ConvertedPair` instead of `Converted`:
+
+    GIVES = Preference               # without it: Example. A converter gives the one or the other
+
+Every raw row of a group must be cited by what was converted or by a `Rejected`; the caller checks that the books
+balance.
 Texts arrive clean (NFC, no NUL, no lone surrogates) and leave as they came: white space is the source's own.
 """
 
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from caravan.converters.schema import Converted, Field, Message, RawRow, Rejected
+from caravan.converters.schema import Converted, ConvertedPair, Example, Field, Message, Preference, RawRow, Rejected
 
 
 class Options(BaseModel):
@@ -65,8 +71,13 @@ class Converter(Protocol[O]):
     def group_key(self, row: RawRow, options: O) -> str | None:
         """Rows of one file with the same key are converted together, in order; None: the row stands alone."""
 
-    def convert(self, group: Sequence[RawRow], options: O) -> Iterator[Converted | Rejected]:
-        """Turn one group into conversations and refusals."""
+    def convert(self, group: Sequence[RawRow], options: O) -> Iterator[Converted | ConvertedPair | Rejected]:
+        """Turn one group into conversations, or preferences, and refusals."""
+
+
+def row_type(converter: ModuleType) -> type[Example] | type[Preference]:
+    """What the rows are that a converter gives."""
+    return Preference if getattr(converter, "GIVES", Example) is Preference else Example
 
 
 def message(role: str, content: str) -> Message:

@@ -8,11 +8,15 @@ object are no text (`wrong_type:NAME`). Where a field may be left out, null and 
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from pydantic import JsonValue
 
 from caravan.converters.raw import kind, own_id, without
-from caravan.converters.schema import Converted, JsonObject, RawRow, Rejected
+from caravan.converters.schema import Converted, ConvertedPair, JsonObject, RawRow, Rejected
+
+LICENCES: Final[tuple[str, ...]] = ("licence", "license")
+Made = TypeVar("Made", bound=Converted | ConvertedPair | Rejected)
 
 
 class RowError(Exception):
@@ -27,9 +31,7 @@ class RowError(Exception):
         return Rejected(self.code, self.detail, lost=lost)
 
 
-def each_row(
-    group: Sequence[RawRow], convert: Callable[[JsonObject], Iterator[Converted | Rejected]]
-) -> Iterator[Converted | Rejected]:
+def each_row(group: Sequence[RawRow], convert: Callable[[JsonObject], Iterator[Made]]) -> Iterator[Made | Rejected]:
     """Convert rows that stand alone: each result cites its own row, a `RowError` refuses what is left of the row."""
     for raw in group:
         try:
@@ -91,6 +93,26 @@ def records(row: JsonObject, name: str) -> list[JsonValue]:
 def rest(row: JsonObject, *used: str) -> JsonObject:
     """The fields that were not used as text: they become tags. A usable `id` is provenance, not a tag."""
     return without(row, *used, *(() if own_id(row) is None else ("id",)))
+
+
+def licence(row: JsonObject) -> str | None:
+    """The licence that the row itself states."""
+    return next((value for name in LICENCES if isinstance(value := row.get(name), str)), None)
+
+
+def row_tags(row: JsonObject, used: Sequence[str]) -> JsonObject:
+    """What is no text, as `rest`. Our own files keep a row's tags as JSON in one field: they stay its tags."""
+    found = rest(row, *used, *LICENCES)
+    held = found.get("tags")
+    if isinstance(held, str) and held.startswith("{"):
+        try:
+            held = json.loads(held)
+        except ValueError:
+            return found
+    if isinstance(held, dict):
+        del found["tags"]
+        return held | found
+    return found
 
 
 def has_keys(sample: Sequence[JsonValue], *names: str) -> bool:

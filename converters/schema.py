@@ -1,8 +1,8 @@
-"""The one row type: `Example`. Its Arrow schema is derived from the pydantic model, never written twice.
+"""The row types: `Example`, and `Preference` beside it. Arrow schemas are derived from the models, never written twice.
 
-A converter yields `Converted` (what it knows from the raw text) or `Rejected`; the caller adds source, file and id
-and so makes an `Example`. Row numbers are 1-based everywhere: the line of a JSON Lines or tsv file, the record of
-a JSON list, csv (header not counted) or Parquet file.
+A converter yields `Converted` or `ConvertedPair` (what it knows from the raw text), or `Rejected`; the caller adds
+source, file and id and so makes an `Example` or a `Preference`. Row numbers are 1-based everywhere: the line of a JSON
+Lines or tsv file, the record of a JSON list, csv (header not counted) or Parquet file.
 """
 
 import json
@@ -72,6 +72,25 @@ class Example(BaseModel):
     licence: str = ""
 
 
+class Preference(BaseModel):
+    """Two answers to one prompt, of which one was preferred: the columns that TRL's DPOTrainer takes as they are.
+
+    `prompt` is the beginning that both dialogues share, system turns included. `chosen` and `rejected` are what
+    follows it: usually one message of the assistant, never one of the user. `id` and `tags` are as in `Example`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: list[Message]
+    chosen: list[Message]
+    rejected: list[Message]
+    id: str
+    source: str
+    tags: dict[str, JsonValue] = {}
+    provenance: Provenance
+    licence: str = ""
+
+
 @dataclass(slots=True)
 class Converted:
     """What a converter makes of a group: one conversation.
@@ -86,6 +105,24 @@ class Converted:
     own_id: str | None = None
     rows: tuple[int, ...] | None = None
     fields: list[Field] = field(default_factory=list)
+    tags: JsonObject = field(default_factory=dict)
+    licence: str | None = None
+
+
+@dataclass(slots=True)
+class ConvertedPair:
+    """What a converter of preferences makes of a group: two dialogues with one beginning.
+
+    The three lists are those of `Preference`, none of them empty; the rest is as in `Converted`. Weights and further
+    fields of messages go to `tags` under `weights` and `message_fields`, each {"prompt": [...], "chosen": [...],
+    "rejected": [...]}.
+    """
+
+    prompt: list[Message]
+    chosen: list[Message]
+    rejected: list[Message]
+    own_id: str | None = None
+    rows: tuple[int, ...] | None = None
     tags: JsonObject = field(default_factory=dict)
     licence: str | None = None
 
@@ -108,17 +145,25 @@ class Rejected:
 MESSAGES: TypeAdapter[list[Message]] = TypeAdapter(list[Message])
 
 
-def content_hash(source: str, messages: list[Message]) -> str:
-    """128 bits in hex over source, roles and contents; the stem of `Example.id`.
+def content_hash(source: str, messages: list[Message], *more: list[Message]) -> str:
+    """128 bits in hex over source, roles and contents; the stem of `Example.id`, and of `Preference.id` over its lists.
 
-    Lengths are hashed with the texts, so that no two lists of messages share an encoding.
+    Lengths are hashed with the texts, so that no two lists of messages share an encoding; nor do two series of lists.
     """
     h = blake2b(source.encode(), digest_size=16)
     for m in messages:
-        data = m["content"].encode()
-        h.update(f"\0{m['role']}\0{len(data)}\0".encode())
-        h.update(data)
+        _hash(h, m)
+    for part in more:
+        h.update(b"\0\0")  # no role is empty
+        for m in part:
+            _hash(h, m)
     return h.hexdigest()
+
+
+def _hash(h: blake2b, message: Message) -> None:
+    data = message["content"].encode()
+    h.update(f"\0{message['role']}\0{len(data)}\0".encode())
+    h.update(data)
 
 
 def to_json(value: JsonValue) -> str:

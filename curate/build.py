@@ -99,6 +99,7 @@ def build_mix(
     for file, guess in guesses.items():
         if not guess.fits:
             progress.warn(f"{file}: {guess.match.why}; its rows are rejected")
+    sources.only_conversations(tasks)
     gathered = gather(tasks, filters, workers=workers, start_method=start_method, progress=progress)
     rows = gathered.rows
     if not rows.height:

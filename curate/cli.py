@@ -116,7 +116,7 @@ def convert(
     workers: Workers = None,
     json_: Json = False,
 ) -> None:
-    """Turn a raw file or folder into examples, and say what was refused and why."""
+    """Turn a raw file or folder into examples, or preferences, and say what was refused and why."""
     from caravan.curate import show
     from caravan.curate.options import columns_from, default_workers
     from caravan.curate.single import convert as run

@@ -1,7 +1,7 @@
-"""One file through its converter: example shards, what was refused, and books that balance.
+"""One file through its converter: shards of examples or preferences, what was refused, and books that balance.
 
-Every raw row ends cited by an example, rejected with a code, or quarantined; a converter that loses a row, or breaks
-on one, costs that row a refusal (`not_converted`, `converter_error`), never the run.
+Every raw row ends cited by an example (or a preference), rejected with a code, or quarantined; a converter that loses
+a row, or breaks on one, costs that row a refusal (`not_converted`, `converter_error`), never the run.
 """
 
 import hashlib
@@ -19,10 +19,13 @@ import pyarrow as pa
 from pydantic import JsonValue, ValidationError
 
 import caravan
+from caravan.cache import cache_folder, key, written_aside
+from caravan.converters.converter import row_type
 from caravan.converters.schema import (
     MESSAGES,
     Converted,
-    Example,
+    ConvertedPair,
+    Preference,
     RawRow,
     Rejected,
     arrow_schema,
@@ -31,7 +34,7 @@ from caravan.converters.schema import (
 )
 from caravan.curate.input import Input
 from caravan.curate.read import TextChanges, Unreadable, read
-from caravan.curate.shards import cache_folder, key, read_frame, write_table, written_aside
+from caravan.curate.shards import read_frame, write_table
 from caravan.curate.unpack import Unusable, open_file
 from caravan.errors import UserError, did_you_mean
 from caravan.plugins import load
@@ -69,13 +72,13 @@ class FileConverted:
     sha256: str
     bytes: int
     version: int
-    shards: dict[str, int]  # example shards: file names in the cache, and how many rows each has
+    shards: dict[str, int]  # of examples or preferences: file names in the cache, and how many rows each has
     refused: str
     rows: int
     cited: int
     rejected: int
     quarantined: int
-    examples: int
+    examples: int  # or preferences
     codes: dict[str, int]
     text_changes: dict[str, int]
     unusable: bool = False  # the file as a whole: that may be mended without a change of its bytes
@@ -139,7 +142,8 @@ class _Conversion:
     def __init__(self, task: Task, module: ModuleType, name: str) -> None:
         self._task, self._module, self._name = task, module, name
         self._licence = task.licence if task.licence is not None else module.LICENCE
-        self._examples: list[dict[str, Any]] = []
+        self._type = row_type(module)
+        self._made: list[dict[str, Any]] = []
         self.shards: dict[str, int] = {}
         self.refused: list[dict[str, Any]] = []
         self.rows = self.quarantined = 0
@@ -166,8 +170,8 @@ class _Conversion:
                 refusals.append(made)
                 continue
             cited.update(made["provenance"]["rows"])
-            self._examples.append(made)
-            if len(self._examples) >= SHARD_ROWS:
+            self._made.append(made)
+            if len(self._made) >= SHARD_ROWS:
                 self.flush()
         refused = {n for refusal in refusals for n in (numbers if refusal.rows is None else refusal.rows)}
         if forgotten := tuple(n for n in numbers if n not in cited and n not in refused):
@@ -187,21 +191,23 @@ class _Conversion:
                     to_json(made.lost)
                     yield made
                 else:
-                    yield _example(made, numbers, self._task.source, self._licence)
+                    if isinstance(made, ConvertedPair) != (self._type is Preference):
+                        raise TypeError(f"yields {type(made).__name__}, and GIVES says {self._type.__name__}")
+                    yield _row(made, numbers, self._task.source, self._licence)
         except Exception as error:  # a stranger's code on a stranger's row: the row pays, not the run
             text = f"{type(error).__name__}: {error}".split("\n")[0]
             yield Rejected("converter_error", text[:300])
 
     def flush(self) -> None:
         """Write what has gathered as one shard."""
-        shard = f"examples-{self._name}-{len(self.shards):04}.parquet"
-        write_table(pa.Table.from_pylist(self._examples, schema=arrow_schema(Example)), cache_folder() / shard)
-        self.shards[shard] = len(self._examples)
-        self._examples.clear()
+        shard = f"{self._type.__name__.lower()}s-{self._name}-{len(self.shards):04}.parquet"
+        write_table(pa.Table.from_pylist(self._made, schema=arrow_schema(self._type)), cache_folder() / shard)
+        self.shards[shard] = len(self._made)
+        self._made.clear()
 
     def end(self) -> str:
         """Write the last shard, and what was refused; gives the name of the latter."""
-        if self._examples or not self.shards:
+        if self._made or not self.shards:
             self.flush()
         store = f"refused-{self._name}.parquet"
         write_table(pa.Table.from_pylist(self.refused, schema=REFUSED), cache_folder() / store)
@@ -261,21 +267,28 @@ def _groups(rows: Iterable[RawRow], module: ModuleType, options: Any) -> Iterato
     yield from groups.values()
 
 
-def _example(made: Converted, numbers: tuple[int, ...], source: str, licence: str) -> dict[str, Any]:
-    """One row of an example shard; raises `ValueError` or `TypeError` where the converter broke the contract."""
+def _row(made: Converted | ConvertedPair, numbers: tuple[int, ...], source: str, licence: str) -> dict[str, Any]:
+    """One row of a shard; raises `ValueError` or `TypeError` where the converter broke the contract."""
     cites = numbers if made.rows is None else made.rows
     if not cites or not set(cites) <= set(numbers):
         raise ValueError(f"cites rows {list(cites)}, which are not of its group")
-    if not made.messages:
-        raise ValueError("no messages")
-    MESSAGES.validate_python(made.messages, strict=True)
-    if any("\0" in message["content"] for message in made.messages):
-        raise ValueError("a text holds NUL")
+    if isinstance(made, ConvertedPair):
+        texts = {"prompt": made.prompt, "chosen": made.chosen, "rejected": made.rejected}
+        if made.chosen == made.rejected:
+            raise ValueError("chosen and rejected are the same")
+    else:
+        texts = {"messages": made.messages}
+    for name, messages in texts.items():
+        if not messages:
+            raise ValueError("no messages" if name == "messages" else f"no messages in {name}")
+        MESSAGES.validate_python(messages, strict=True)
+        if any("\0" in message["content"] for message in messages):
+            raise ValueError("a text holds NUL")
     if made.own_id is not None and not isinstance(made.own_id, str):
         raise TypeError(f"own_id is a {type(made.own_id).__name__}, not a text")
     return {
-        "messages": made.messages,
-        "id": content_hash(source, made.messages),
+        **texts,
+        "id": content_hash(source, *texts.values()),
         "source": source,
         "tags": to_json(made.tags),
         "provenance": {
@@ -283,7 +296,7 @@ def _example(made: Converted, numbers: tuple[int, ...], source: str, licence: st
             "row": cites[0],
             "rows": cites,
             "own_id": made.own_id,
-            "fields": made.fields,
+            "fields": made.fields if isinstance(made, Converted) else [],
         },
         "licence": made.licence if made.licence is not None else licence,
     }
@@ -295,7 +308,7 @@ def refused(made: FileConverted) -> pl.DataFrame:
 
 
 def load_examples(made: FileConverted) -> pl.DataFrame:
-    """A file's examples, all shards, with the file's name in their provenance."""
+    """A file's examples, or its preferences, all shards, with the file's name in their provenance."""
     frames = [read_frame(shard) for shard in made.shards]
     return pl.concat(frames).with_columns(
         pl.col("provenance").struct.with_fields(pl.lit(made.task.input.name).alias("file"))

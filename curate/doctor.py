@@ -7,8 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import caravan
 from caravan import plugins
+from caravan.cache import cache_folder
 from caravan.curate import engine, tokens
-from caravan.curate.shards import cache_folder, cached_bytes
+from caravan.curate.shards import cached_bytes
 from caravan.errors import UserError
 
 

@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
-from caravan.curate.shards import cache_folder
+from caravan.cache import cache_folder
 from caravan.errors import UserError
 
 T = TypeVar("T")

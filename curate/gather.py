@@ -14,7 +14,10 @@ from caravan.terminal import Progress
 
 @dataclass(frozen=True)
 class Gathered:
-    """All examples of all files: Example columns, then each filter's measures. Sorted by source, file and row."""
+    """All examples of all files: Example columns, then each filter's measures. Sorted by source, file and row.
+
+    Of files that give preferences, all of them then, the columns of Preference and no measures.
+    """
 
     rows: pl.DataFrame
     files: list[FileConverted]

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 
 import pyarrow as pa
 
+from caravan.cache import cache_folder, file_sha256, key, written_aside
 from caravan.curate.input import Input
-from caravan.curate.shards import cache_folder, file_sha256, key, write_table, written_aside
+from caravan.curate.shards import write_table
 from caravan.errors import UserError
 
 if TYPE_CHECKING:

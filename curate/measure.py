@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from caravan.cache import cache_folder, key
 from caravan.curate.recipe import FILTERS, Recipe
-from caravan.curate.shards import cache_folder, key, read_frame, write_table
+from caravan.curate.shards import read_frame, write_table
 from caravan.errors import PluginError, UserError, did_you_mean
 from caravan.plugins import load
 

@@ -36,7 +36,7 @@ FILES = {
 
 
 MANY_FILES = 12
-ACCOUNT = ("rows", "cited", "rejected", "quarantined", "examples")
+ACCOUNT = ("rows", "cited", "rejected", "quarantined")
 
 
 def mixture(result: MixResult, as_json: bool) -> None:
@@ -119,14 +119,14 @@ def converted(result: Described, path: Path, as_json: bool) -> None:
         print_json(
             {
                 "out": str(path),
-                "examples": result.frame.height,
-                "files": _accounts(result.gathered.files, result.guesses),
+                result.what: result.frame.height,
+                "files": _accounts(result.gathered.files, result.guesses, result.what),
             }
         )
         return
     _guesses(result)
-    _file_table(result.gathered.files)
-    out(f"{result.frame.height:,} examples in {path}")
+    _file_table(result.gathered.files, result.what)
+    out(f"{result.frame.height:,} {result.what} in {path}")
 
 
 def measured(result: Described, path: Path, as_json: bool) -> None:
@@ -153,20 +153,25 @@ def _guesses(result: Described | Inspection) -> None:
         out(f"{printable(file)}: read as {guess.converter}: {printable(guess.match.why)}{others}")
 
 
-def _accounts(files: Sequence[FileConverted], guesses: dict[str, Guess]) -> list[dict[str, Any]]:
+def _accounts(
+    files: Sequence[FileConverted], guesses: dict[str, Guess], what: str = "examples"
+) -> list[dict[str, Any]]:
     """Each file's account as JSON, with what was guessed and why."""
     return [
         {
             "file": made.task.input.name,
             "converter": made.task.converter,
             "guess": guesses[name].match._asdict() if (name := made.task.input.name) in guesses else None,
-            **{count: getattr(made, count) for count in (*ACCOUNT, "codes", "text_changes")},
+            **{count: getattr(made, count) for count in ACCOUNT},
+            what: made.examples,
+            "codes": made.codes,
+            "text_changes": made.text_changes,
         }
         for made in files
     ]
 
 
-def _file_table(files: Sequence[FileConverted]) -> None:
+def _file_table(files: Sequence[FileConverted], what: str = "examples") -> None:
     """The account of every file, or of every converter's files when there are many, and the codes of refusals."""
     many = len(files) > MANY_FILES
     groups: dict[tuple[str, str], list[FileConverted]] = {}
@@ -174,10 +179,10 @@ def _file_table(files: Sequence[FileConverted]) -> None:
         name = "all files" if many else made.task.input.name
         groups.setdefault((name, made.task.converter), []).append(made)
     rows = [
-        [name, converter, *(sum(getattr(one, count) for one in some) for count in ACCOUNT)]
+        [name, converter, *(sum(getattr(one, count) for one in some) for count in (*ACCOUNT, "examples"))]
         for (name, converter), some in sorted(groups.items())
     ]
-    table(f"{len(files)} files" if many else "Files", ["file", "converter", *ACCOUNT], rows, text_columns=2)
+    table(f"{len(files)} files" if many else "Files", ["file", "converter", *ACCOUNT, what], rows, text_columns=2)
     codes: Counter[str] = Counter()
     for made in files:
         codes.update(made.codes)

@@ -43,11 +43,13 @@ def gather_data(
     columns: dict[str, str] | None = None,
     workers: int = 1,
     start_method: StartMethod | None = None,
+    preferences: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Gathered, dict[str, Guess]]:
     """Convert and measure one data set: a path, or a polars frame, an Arrow table or a `datasets.Dataset` of raw rows.
 
-    `filters` are names, or tables of settings and limits by name. Also gives what was guessed, by file name.
+    `filters` are names, or tables of settings and limits by name. Files of preferences are refused unless asked for,
+    without filters then. Also gives what was guessed, by file name.
     """
     progress = progress or Progress(quiet=True)
     if converter and columns:
@@ -61,6 +63,10 @@ def gather_data(
     active: list[ActiveFilter] = active_filters(recipe)
     given = {"data": hub.frame_input("data", data)} if in_memory else None
     tasks, guesses = sources.tasks(recipe, given)
+    if preferences:
+        sources.one_kind(tasks)
+    else:
+        sources.only_conversations(tasks)
     gathered = gather(tasks, active, workers=workers, start_method=start_method, progress=progress)
     _refuse_the_unreadable(gathered)
     return gathered, guesses
@@ -103,6 +109,11 @@ class Described:
     gathered: Gathered
     guesses: dict[str, Guess]
 
+    @property
+    def what(self) -> str:
+        """What the rows are, for people."""
+        return "preferences" if "chosen" in self.frame.columns else "examples"
+
 
 def convert(
     data: Any,
@@ -113,9 +124,14 @@ def convert(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Described:
-    """Turn raw data into examples (the columns of `Example`), in the order read; written to `out` when given."""
+    """Turn raw data into examples, or preferences where the files hold such; written to `out` when given.
+
+    The frame has the columns of `Example`, or of `Preference`, and its rows are in the order read.
+    """
     check_out(out)
-    gathered, guesses = gather_data(data, converter=converter, columns=columns, workers=workers, progress=progress)
+    gathered, guesses = gather_data(
+        data, converter=converter, columns=columns, workers=workers, preferences=True, progress=progress
+    )
     return _written(gathered.rows, gathered, guesses, out)
 
 

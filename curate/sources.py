@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import JsonValue
 
 import caravan.converters
+from caravan.converters.converter import row_type
+from caravan.converters.schema import Preference
 from caravan.curate.convert import Task, check_options
 from caravan.curate.guess import Guess, guess
 from caravan.curate.input import Input
@@ -50,9 +52,11 @@ def with_arguments(recipe: Recipe, arguments: Sequence[str]) -> Recipe:
 
 
 def with_samples(recipe: Recipe) -> tuple[Recipe, dict[str, Input]]:
-    """The embedded sample of every source, or of every converter when the recipe names no source."""
+    """The embedded sample of every source, or of every converter of conversations when the recipe names no source."""
     files = {p.name.split(".")[0]: p for p in sorted(SAMPLES.iterdir()) if not p.name.startswith(".")}
-    sources = recipe.sources or {name: Source() for name in files if name in find("converters")}
+    sources = recipe.sources or {
+        name: Source() for name in files if name in find("converters") and not _gives_preferences(name)
+    }
     inputs = {}
     for name, source in sources.items():
         sample = files.get(name) or files.get(source.converter or "")
@@ -91,6 +95,33 @@ def tasks(recipe: Recipe, given: Mapping[str, Input] | None = None) -> tuple[lis
     if len(found) == 1 and (only := guesses.get(found[0].input.name)) and not only.fits:
         raise UserError(only.match.why, where=found[0].input.name, fix=DESCRIBE)
     return found, guesses
+
+
+def only_conversations(tasks: Sequence[Task]) -> None:
+    """Refuse files whose converter gives preferences: nothing but `curate convert` takes them."""
+    for task in tasks:
+        if _gives_preferences(task.converter):
+            raise UserError(
+                f"read as {task.converter}, it holds preferences (chosen and rejected answers), not conversations",
+                where=task.input.name,
+                fix="write them with `curate convert`, and train on those with `train dpo`",
+            )
+
+
+def one_kind(tasks: Sequence[Task]) -> None:
+    """Refuse files of which some give examples and others preferences: they do not go into one table."""
+    kinds = {_gives_preferences(task.converter): task for task in tasks}
+    if len(kinds) > 1:
+        pair, other = kinds[True], kinds[False]
+        raise UserError(
+            f"holds preferences (read as {pair.converter}), and {other.input.name} does not ({other.converter})",
+            where=pair.input.name,
+            fix="convert them one at a time, or name one converter for all with --as",
+        )
+
+
+def _gives_preferences(converter: str) -> bool:
+    return row_type(load("converters", converter)) is Preference
 
 
 def _as_file(path: str | File) -> File:

@@ -21,6 +21,13 @@ def splits(manifest: Manifest) -> dict[str, str]:
 
 def dataset_info(manifest: Manifest) -> dict[str, object]:
     """The entries of LLaMA-Factory's `dataset_info.json`, one a split."""
+    return {
+        NAME if split == "train" else f"{NAME}_{split}": dataset_entry(file) for split, file in splits(manifest).items()
+    }
+
+
+def dataset_entry(file: str) -> dict[str, object]:
+    """What LLaMA-Factory's `dataset_info.json` says of one file of conversations."""
     tags = {
         "role_tag": "role",
         "content_tag": "content",
@@ -29,21 +36,13 @@ def dataset_info(manifest: Manifest) -> dict[str, object]:
         "system_tag": "system",
         "observation_tag": "tool",
     }
-    return {
-        NAME if split == "train" else f"{NAME}_{split}": {
-            "file_name": file,
-            "formatting": "sharegpt",
-            "columns": {"messages": "messages"},
-            "tags": tags,
-        }
-        for split, file in splits(manifest).items()
-    }
+    return {"file_name": file, "formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": tags}
 
 
-def axolotl(manifest: Manifest) -> str:
-    """The `datasets:` stanza of an axolotl configuration; the loss is on the assistant's turns."""
+def axolotl(files: dict[str, str]) -> str:
+    """The `datasets:` stanza of an axolotl configuration, one a split; the loss is on the assistant's turns."""
     lines = []
-    for split, file in splits(manifest).items():
+    for split, file in files.items():
         lines += [
             "datasets:" if split == "train" else "test_datasets:",
             f"  - path: {file}",
@@ -98,7 +97,7 @@ one, leave it out and the loss runs over all turns)
 **axolotl** (also in `axolotl.yaml`)
 
 ```yaml
-{axolotl(manifest)}```
+{axolotl(splits(manifest))}```
 
 **LLaMA-Factory** (`dataset_info.json` lies beside the data; in the training configuration, with the path of this
 folder; it drops a conversation whose turns do not alternate, with a warning)
@@ -117,6 +116,6 @@ def write(folder: Path, manifest: Manifest) -> None:
     """Write `dataset_info.json`, `axolotl.yaml` and `handover.md` into the mixture folder."""
     info = json.dumps(dataset_info(manifest), indent=2) + "\n"
     (folder / "dataset_info.json").write_text(info, encoding="utf-8")
-    (folder / "axolotl.yaml").write_text(axolotl(manifest), encoding="utf-8")
+    (folder / "axolotl.yaml").write_text(axolotl(splits(manifest)), encoding="utf-8")
     page = "# How to train with this mixture\n\n" + snippets(manifest)
     (folder / "handover.md").write_text(page, encoding="utf-8")

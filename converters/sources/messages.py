@@ -11,7 +11,6 @@ row (`unknown_role:NAME`). Who may speak when, how typed parts, reasoning and to
 weights go: `caravan.converters.chat`. All other fields of the row (`tools`, `source`, ...) are tags.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -19,19 +18,18 @@ from typing import Final
 from pydantic import Field as Setting
 from pydantic import JsonValue
 
-from caravan.converters.chat import Reading, Reasoning, Turn, conversation, read_turns, spoken
+from caravan.converters.chat import Reading, Reasoning, conversation, is_chat, read_side, read_turns, spoken
 from caravan.converters.converter import NO_MATCH, Match
 from caravan.converters.converter import Options as Base
-from caravan.converters.fields import RowError, as_text, each_row, fits, has_keys, optional_text, rest
+from caravan.converters.fields import RowError, each_row, fits, has_keys, licence, optional_text, row_tags
 from caravan.converters.raw import own_id
 from caravan.converters.roles import RoleMap
-from caravan.converters.schema import Converted, JsonObject, RawRow, Rejected, Role
+from caravan.converters.schema import Converted, JsonObject, RawRow, Rejected
 
 VERSION = 1
 LICENCE = ""
 HUB = None
 LISTS: Final[tuple[str, ...]] = ("messages", "conversation", "conversations")
-LICENCES: Final[tuple[str, ...]] = ("licence", "license")
 ANSWERS: Final[tuple[str, ...]] = ("completion", "response")
 
 
@@ -75,44 +73,20 @@ def _row(row: JsonObject, options: Options) -> Iterator[Converted | Rejected]:
         for name in reversed(used):
             if name not in row:
                 raise RowError(f"missing_field:{name}", f"the row has no field {name}")
-        turns = _side("prompt", row["prompt"], "user", how) + _side(used[1], row[used[1]], "assistant", how)
+        turns = read_side("prompt", row["prompt"], "user", how)
+        turns += read_side(used[1], row[used[1]], "assistant", how)
     system = optional_text(row, "system")
     if system.strip() and not any(turn.role == "system" for turn in turns):
         turns.insert(0, spoken("system", system))
         used.append("system")
-    licence = next((value for name in LICENCES if isinstance(value := row.get(name), str)), None)
-    for made in conversation(turns, _tags(row, used), own_id(row)):
+    for made in conversation(turns, row_tags(row, used), own_id(row)):
         if isinstance(made, Converted):
-            made.licence = licence
+            made.licence = licence(row)
         yield made
 
 
-def _tags(row: JsonObject, used: Sequence[str]) -> JsonObject:
-    """What is no text of the conversation. Our own files keep a row's tags as JSON in one field: they stay its tags."""
-    tags = rest(row, *used, *LICENCES)
-    held = tags.get("tags")
-    if isinstance(held, str) and held.startswith("{"):
-        try:
-            held = json.loads(held)
-        except ValueError:
-            return tags
-    if isinstance(held, dict):
-        del tags["tags"]
-        return held | tags
-    return tags
-
-
-def _side(field: str, value: JsonValue, role: Role, how: Reading) -> list[Turn]:
-    return read_turns(field, value, how) if isinstance(value, list) else [spoken(role, as_text(field, value))]
-
-
 def _has_chat(field: str, row: JsonObject) -> bool:
-    value = row.get(field)
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(m, dict) and "role" in m and ("content" in m or "tool_calls" in m) for m in value)
-    )
+    return is_chat(row.get(field))
 
 
 def _has_texts(answer: str, row: JsonObject) -> bool:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 import caravan.converters
-from caravan.converters.converter import Match, Options
-from caravan.converters.schema import MESSAGES, Converted, RawRow, Rejected, to_json
+from caravan.converters.converter import Match, Options, row_type
+from caravan.converters.schema import MESSAGES, Converted, ConvertedPair, Example, Preference, RawRow, Rejected, to_json
 from caravan.plugins import find, load
 
 NAMES = sorted(find("converters"))
@@ -24,6 +24,7 @@ FIELDS = """
     instruction_with_input constraints prompt completion conversations conversation messages from value role content
     type text function_call tool_calls function name arguments weight tools inputs targets task_source Instances
     Definition message_id parent_id message_tree_id replies rank deleted lang en_instruction zh_output question
+    chosen rejected chosen_messages rejected_messages score_chosen prompt_id
 """
 KEYS = FIELDS.split()
 WORDS = [
@@ -40,7 +41,10 @@ WORDS = [
     "instruction",
     "text",
     "a[1]",
+    "\n\nHuman: a\n\nAssistant: b",
+    "\n\nHuman: a\n\nAssistant: c",
 ]
+MADE: dict[type, type] = {Example: Converted, Preference: ConvertedPair}
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from([*WORDS, "abc_0"])
@@ -72,7 +76,7 @@ def sample_of(name: str) -> tuple[str, list[JsonValue]]:
     return path.name, rows
 
 
-def convert(module: ModuleType, options: Options, rows: list[JsonValue]) -> list[Converted | Rejected]:
+def convert(module: ModuleType, options: Options, rows: list[JsonValue]) -> list[Converted | ConvertedPair | Rejected]:
     groups = defaultdict[object, list[RawRow]](list)
     for number, value in enumerate(rows, 1):
         raw = RawRow(number, value)
@@ -86,6 +90,18 @@ def convert(module: ModuleType, options: Options, rows: list[JsonValue]) -> list
     return made
 
 
+def check_pair(made: ConvertedPair) -> None:
+    """What a preference is, whoever made it."""
+    for messages in (made.prompt, made.chosen, made.rejected):
+        assert messages
+        MESSAGES.validate_python(messages, strict=True)
+    for side in (made.chosen, made.rejected):
+        assert side[0]["role"] == side[-1]["role"] == "assistant"
+        assert {message["role"] for message in side} <= {"assistant", "tool"}
+        assert side[-1]["content"].strip()
+    assert made.chosen != made.rejected
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_converter_has_what_the_contract_names(name: str) -> None:
     module = load("converters", name)
@@ -95,6 +111,7 @@ def test_a_converter_has_what_the_contract_names(name: str) -> None:
     assert module.HUB is None or module.HUB.count("/") == 1
     assert issubclass(module.Options, Options)
     assert module.Options.model_config["extra"] == "forbid"
+    assert getattr(module, "GIVES", Example) is row_type(module)
     assert module.__doc__
 
 
@@ -113,7 +130,7 @@ def test_a_sample_gives_examples_and_its_books_balance(name: str) -> None:
     module = load("converters", name)
     rows = sample_of(name)[1]
     made = convert(module, options_of(name, module), rows)
-    assert sum(isinstance(result, Converted) for result in made) >= 10
+    assert sum(isinstance(result, MADE[row_type(module)]) for result in made) >= 10
     assert {row for result in made for row in result.rows or ()} == set(range(1, len(rows) + 1))
 
 
@@ -132,9 +149,13 @@ def test_no_json_breaks_a_converter_and_no_row_is_lost(name: str, rows: list[Jso
             assert result.code
             to_json(result.lost)
             continue
+        assert isinstance(result, MADE[row_type(module)])
+        to_json(result.tags)
+        if isinstance(result, ConvertedPair):
+            check_pair(result)
+            continue
         assert result.messages
         MESSAGES.validate_python(result.messages, strict=True)
-        to_json(result.tags)
         for field in result.fields:
             content = result.messages[field["message"]]["content"]
             assert 0 <= field["start"] <= field["end"] <= len(content)
@@ -151,3 +172,57 @@ def test_no_json_breaks_a_guess(name: str, sample: list[JsonValue], file: str) -
     assert isinstance(match, Match)
     assert 0 <= match.confidence <= 1
     assert bool(match.confidence) == bool(match.why)
+
+
+PAIRS = [name for name in NAMES if row_type(load("converters", name)) is Preference]
+TEXTS = ["", " ", "Hello?", "Hello? ", "Yes.", " Yes.", "No.", "No. I mean\n\nyes."]
+
+
+def spoken(*roles: str) -> st.SearchStrategy[list[tuple[str, str]]]:
+    return st.lists(st.tuples(st.sampled_from(roles), st.sampled_from(TEXTS[2:] * 3 + TEXTS)), max_size=2)
+
+
+def test_there_are_converters_of_preferences() -> None:
+    assert {"hh_rlhf", "ultrafeedback", "sharegpt_dpo"} <= set(PAIRS)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    first=st.sampled_from(TEXTS[2:]),
+    shared=spoken("user", "assistant", "tool", "system"),
+    better=spoken("assistant", "assistant", "assistant", "tool"),
+    worse=spoken("assistant", "assistant", "assistant", "tool"),
+)
+def test_the_forms_of_preferences_agree_on_the_same_dialogues(
+    first: str, shared: list[tuple[str, str]], better: list[tuple[str, str]], worse: list[tuple[str, str]]
+) -> None:
+    shared = [("user", first), *shared]
+    sides = {"chosen": better, "rejected": worse}
+    rows: dict[str, JsonValue] = {
+        "ultrafeedback": {
+            name: [{"role": who, "content": text} for who, text in shared + side] for name, side in sides.items()
+        },
+        "sharegpt_dpo": {
+            name: [{"from": who, "value": text} for who, text in side]
+            for name, side in ({"conversations": shared} | sides).items()
+        },
+    }
+    if {who for who, _ in shared + better + worse} <= {"user", "assistant"}:
+        rows["hh_rlhf"] = {
+            name: "".join(f"\n\n{'Human' if who == 'user' else 'Assistant'}: {text}" for who, text in shared + side)
+            for name, side in sides.items()
+        }
+    results = []
+    for name, row in rows.items():
+        module = load("converters", name)
+        (made,) = convert(module, options_of(name, module), [row])
+        if isinstance(made, ConvertedPair):
+            check_pair(made)
+            assert made.prompt[0]["role"] == "user"
+            whole = [(m["role"], m["content"]) for m in made.prompt + made.chosen]
+            assert whole == [turn for turn in shared + better if turn[0] != "system" or turn[1].strip()]
+            results.append(repr((made.prompt, made.chosen, made.rejected)))
+        else:
+            assert isinstance(made, Rejected)
+            results.append(made.code)
+    assert len(set(results)) == 1, results

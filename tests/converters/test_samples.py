@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import caravan.converters
-from caravan.converters.schema import Converted, RawRow, Rejected
+from caravan.converters.schema import Converted, ConvertedPair, RawRow, Rejected
 from caravan.plugins import load
 
 SAMPLES = Path(caravan.converters.__path__[0]) / "samples"
@@ -77,3 +77,43 @@ def test_planted_item_of_the_sample_benchmark(name: str) -> None:
 
 def test_one_row_is_shared_across_sources() -> None:
     assert len(set(texts("alpaca")) & set(texts("self_instruct"))) == 1
+
+
+PAIRS: dict[str, dict[str, int]] = {
+    "hh_rlhf": {"equal_answers": 1, "diverge_early": 1, "empty_response": 1, "ends_with_user": 1},
+    "ultrafeedback": {"equal_answers": 1, "empty_response": 1},
+    "sharegpt_dpo": {"equal_answers": 1, "empty_response": 1, "unknown_role:narrator": 1},
+}
+
+
+def pairs(name: str) -> list[ConvertedPair | Rejected]:
+    (path,) = SAMPLES.glob(f"{name}.json*")
+    text = path.read_text(encoding="utf-8")
+    rows = json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+    module = load("converters", name)
+    return [made for n, row in enumerate(rows, 1) for made in module.convert([RawRow(n, row)], module.Options())]
+
+
+@pytest.mark.parametrize("name", sorted(PAIRS))
+def test_planted_in_preferences(name: str) -> None:
+    made = pairs(name)
+    assert Counter(one.code for one in made if isinstance(one, Rejected)) == PAIRS[name]
+    given = [one for one in made if isinstance(one, ConvertedPair)]
+    assert (
+        len({repr((one.prompt, one.chosen, one.rejected)) for one in given})
+        == len(given) - 1
+        == 15 + (name == "ultrafeedback")
+    ), "one row repeats another"
+    assert any("As an AI language model" in one.rejected[-1]["content"] for one in given)
+    assert any(len(one.prompt) >= 3 for one in given), "a dialogue of several turns"
+    foreign = ("Wie ", "Was ", "Explique ")
+    assert sum(one.prompt[-1]["content"].startswith(foreign) for one in given) == 1
+
+
+def test_scores_in_the_sample_are_tags_and_some_are_equal() -> None:
+    scores = [
+        (p.tags["score_chosen"], p.tags["score_rejected"])
+        for p in pairs("ultrafeedback")
+        if isinstance(p, ConvertedPair)
+    ]
+    assert sum(a == b for a, b in scores) == 1

@@ -110,6 +110,141 @@ def test_columns_describe_an_unknown_json(folder: Path) -> None:
     assert first == [{"role": "user", "content": "Question 0?"}, {"role": "assistant", "content": "Answer 0."}]
 
 
+def preferences(folder: Path) -> list[dict[str, object]]:
+    """Write prefs.jsonl: six preferences, the last of which repeats the first, and three rows that are none."""
+    rows: list[dict[str, object]] = []
+    for n in (0, 1, 2, 3, 4, 0):
+        start = f"\n\nHuman: {sentence(500 + n, 12)}\n\nAssistant: "
+        rows.append({"chosen": start + sentence(600 + n, 20), "rejected": start + sentence(700 + n, 5)})
+    same = {"chosen": rows[1]["chosen"], "rejected": rows[1]["chosen"]}
+    rows = [*rows[:2], same, *rows[2:], {"chosen": "", "rejected": rows[1]["rejected"]}]
+    lines = [json.dumps(row) for row in rows]
+    (folder / "prefs.jsonl").write_text("\n".join([*lines, '{"chosen": ', ""]), encoding="utf-8")
+    return rows
+
+
+def test_convert_writes_preferences_whose_books_balance(folder: Path) -> None:
+    rows = preferences(folder)
+    done = run("convert", "prefs.jsonl", "-o", "prefs.parquet", cwd=folder)
+    assert "prefs.jsonl: read as hh_rlhf: " in done.stdout
+    assert "6 preferences in prefs.parquet" in done.stdout
+    assert "examples" not in done.stdout
+    record = json.loads(run("convert", "prefs.jsonl", "-o", "prefs.parquet", "--json", cwd=folder).stdout)
+    assert record["preferences"] == 6
+    (books,) = record["files"]
+    assert (books["rows"], books["cited"], books["rejected"], books["quarantined"]) == (9, 6, 2, 1)
+    assert books["codes"] == {"equal_answers": 1, "no_turns": 1}
+    made = pl.read_parquet(folder / "prefs.parquet")
+    assert made.columns == ["prompt", "chosen", "rejected", "id", "source", "tags", "provenance", "licence"]
+    assert made["provenance"].struct.field("row").to_list() == [1, 2, 4, 5, 6, 7]
+    first = made.row(0, named=True)
+    texts = [first["prompt"][0]["content"], first["chosen"][0]["content"]]
+    assert rows[0]["chosen"] == f"\n\nHuman: {texts[0]}\n\nAssistant: {texts[1]}"
+    assert made["id"].n_unique() == 6
+    assert made["id"][5] == f"{made['id'][0]}-2", "a row that repeats another is numbered"
+
+
+def test_written_preferences_are_read_back_as_they_are(folder: Path) -> None:
+    row = {"prompt": "How?", "chosen": "So.", "rejected": "No.", "score_chosen": 4.5, "license": "CC0-1.0"}
+    (folder / "some.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    run("convert", "some.jsonl", "-o", "a.parquet", cwd=folder)
+    run("convert", "a.parquet", "-o", "b.parquet", cwd=folder)
+    a, b = pl.read_parquet(folder / "a.parquet"), pl.read_parquet(folder / "b.parquet")
+    assert a.select("prompt", "chosen", "rejected", "licence").equals(
+        b.select("prompt", "chosen", "rejected", "licence")
+    )
+    assert a["licence"].to_list() == ["CC0-1.0"]
+    assert json.loads(b["tags"][0])["score_chosen"] == 4.5
+
+
+def test_preferences_are_refused_where_conversations_are_meant(folder: Path) -> None:
+    preferences(folder)
+    run("convert", "prefs.jsonl", "-o", "prefs.parquet", cwd=folder)
+    for file, command in (
+        ("prefs.jsonl", ["build-mix", "prefs.jsonl"]),
+        ("prefs.parquet", ["build-mix", "alpaca=rows.json", "talk=prefs.parquet"]),
+        ("prefs.jsonl", ["measure", "prefs.jsonl", "-o", "m.parquet"]),
+        ("prefs.jsonl", ["dedup", "prefs.jsonl", "-o", "m.parquet"]),
+        ("prefs.parquet", ["inspect", "prefs.parquet"]),
+        ("prefs.parquet", ["contamination-check", "prefs.parquet"]),
+    ):
+        line = one_line(run(*command, cwd=folder, code=2))
+        assert line.startswith(f"error: {file}: read as "), command
+        assert "holds preferences" in line
+        assert "`train dpo`" in line
+    assert not (folder / "mix").exists()
+    assert not (folder / "m.parquet").exists()
+
+
+def test_examples_and_preferences_do_not_go_into_one_file(folder: Path) -> None:
+    raw = folder / "raw"
+    raw.mkdir()
+    preferences(raw)
+    (raw / "rows.json").write_text(json.dumps(alpaca_rows(2)), encoding="utf-8")
+    line = one_line(run("convert", "raw", "-o", "x.parquet", cwd=folder, code=2))
+    assert "prefs.jsonl: holds preferences (read as hh_rlhf), and raw/rows.json does not (alpaca)" in line
+    assert "one at a time" in line
+    record = json.loads(run("convert", "raw", "-o", "x.parquet", "--as", "hh_rlhf", "--json", cwd=folder).stdout)
+    assert (record["preferences"], [f["rejected"] for f in record["files"]]) == (6, [2, 2])
+
+
+STRANGER = """
+'''Rows that say themselves what is made of them.'''
+
+from caravan.converters.converter import NO_MATCH, Options
+from caravan.converters.schema import Converted, ConvertedPair, Preference
+
+VERSION, LICENCE, HUB, GIVES = 1, "MIT", None, {gives}
+
+
+def matches(sample, name):
+    return NO_MATCH
+
+
+def group_key(row, options):
+    return None
+
+
+def convert(group, options):
+    for row in group:
+        lists = [[dict(role=role, content=text) for role, text in part] for part in row.value["made"]]
+        yield (Converted if len(lists) == 1 else ConvertedPair)(*lists)
+"""
+
+
+def test_a_strangers_converter_gives_the_rows_that_it_says(folder: Path) -> None:
+    for name, gives in (("ours", "Preference"), ("theirs", "None")):
+        (folder / f"{name}.py").write_text(STRANGER.format(gives=gives), encoding="utf-8")
+        info = folder / f"{name}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(f"[caravan.converters]\n{name} = {name}\n", encoding="utf-8")
+    asked, yes, no = [["user", "Is it?"]], [["assistant", "Yes."]], [["assistant", "No."]]
+    made = [[asked, yes, no], [asked + yes], [asked, yes, yes], [[], yes, no], [asked, yes, [["robot", "No."]]]]
+    (folder / "x.jsonl").write_text("".join(json.dumps({"made": m}) + "\n" for m in made), encoding="utf-8")
+    code = "import sys; sys.path.insert(0, '.')\nfrom caravan.curate.cli import main; main()"
+    given = {}
+    for name in ("ours", "theirs"):
+        command = [sys.executable, "-c", code, "convert", "x.jsonl", "-o", f"{name}.parquet", "--as", name, "--json"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        record = json.loads(done.stdout)
+        assert record["files"][0]["codes"] == {"converter_error": 4}
+        given[name] = pl.read_parquet(folder / f"{name}.parquet").row(0, named=True)
+    assert [m["content"] for part in ("prompt", "chosen", "rejected") for m in given["ours"][part]] == [
+        "Is it?",
+        "Yes.",
+        "No.",
+    ]
+    assert [m["content"] for m in given["theirs"]["messages"]] == ["Is it?", "Yes."]
+
+
+def test_no_sample_of_preferences_is_mixed(folder: Path) -> None:
+    record = json.loads(run("build-mix", "--dry-run", "--json", cwd=folder).stdout)
+    names = {source["name"] for source in record["sources"]}
+    assert {"alpaca", "sharegpt"} <= names
+    assert not {"hh_rlhf", "ultrafeedback", "sharegpt_dpo"} & names
+
+
 def test_measure_keeps_every_row_in_the_order_read(folder: Path) -> None:
     rows = [*alpaca_rows(3), {"instruction": "Say.", "input": "", "output": ""}, *alpaca_rows(3, first=3)]
     (folder / "some.json").write_text(json.dumps(rows), encoding="utf-8")

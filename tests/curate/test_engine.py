@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from caravan import cache
 from caravan.curate import engine, shards
 from caravan.curate.build import build_mix
 from caravan.curate.engine import StartMethod
@@ -55,7 +56,7 @@ def test_a_killed_worker_is_one_clear_line() -> None:
 
 def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "shard.parquet"
-    with pytest.raises(RuntimeError), shards.written_aside(path) as aside:
+    with pytest.raises(RuntimeError), cache.written_aside(path) as aside:
         aside.write_bytes(b"half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
@@ -68,7 +69,7 @@ def test_a_damaged_shard_is_said_and_made_again(raw: Path) -> None:
     recipe = Recipe.model_validate({"sources": {"alpaca": {"paths": [str(raw / "alpaca_a.json")]}}})
     wanted = build_mix(recipe, out=None).manifest
     for pattern in ("examples-*", "measure-*", "refused-*"):
-        for path in shards.cache_folder().glob(pattern):
+        for path in cache.cache_folder().glob(pattern):
             path.write_bytes(b"PAR1 but not really")
             with pytest.raises(UserError, match="a part of the cache is damaged or gone; run the same command again"):
                 build_mix(recipe, out=None)
@@ -78,7 +79,7 @@ def test_a_damaged_shard_is_said_and_made_again(raw: Path) -> None:
 def test_a_flipped_bit_in_a_shard_is_noticed(raw: Path) -> None:
     recipe = Recipe.model_validate({"sources": {"alpaca": {"paths": [str(raw / "alpaca_a.json")]}}})
     wanted = build_mix(recipe, out=None).manifest
-    for path in shards.cache_folder().glob("*.parquet"):
+    for path in cache.cache_folder().glob("*.parquet"):
         data = bytearray(path.read_bytes())
         for at in (len(data) // 5, len(data) // 3, len(data) // 2):
             data[at] ^= 0x10
@@ -89,5 +90,5 @@ def test_a_flipped_bit_in_a_shard_is_noticed(raw: Path) -> None:
 
 
 def test_the_name_of_a_shard_depends_on_every_part() -> None:
-    assert shards.key("a", 1) == shards.key("a", 1)
-    assert len({shards.key("a", 1), shards.key("a", "1"), shards.key("a1"), shards.key("a", 1, None)}) == 4
+    assert cache.key("a", 1) == cache.key("a", 1)
+    assert len({cache.key("a", 1), cache.key("a", "1"), cache.key("a1"), cache.key("a", 1, None)}) == 4
