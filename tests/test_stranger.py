@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("converters", "mixtures", "curate", "eval")
+ROOMS = ("converters", "mixtures", "curate", "eval", "train")
 PYPROJECT = """
 [build-system]
 requires = ["setuptools>=77"]

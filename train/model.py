@@ -1,0 +1,260 @@
+"""From a Hugging Face folder to a model whose weights lie in their shards, never whole in one place.
+
+Parameters are made on the meta device, buffers are real from the start: a model's own constructor computes them (RoPE's
+frequencies are in no state dict, and `to_empty` would leave them as noise). After sharding, parameters get memory, and
+safetensors are read straight into each rank's shard.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+
+from caravan.errors import UserError
+from caravan.train import attention
+from caravan.train.config import TrainConfig
+
+
+def read_config(folder: Path) -> Any:
+    """The model's `config.json`. Code that a model brings along is never run; `UserError` where it would be needed."""
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"no usable config.json: {str(error).splitlines()[0]}", where=str(folder)) from None
+
+
+@contextmanager
+def _parameters_on_meta() -> Iterator[None]:
+    """Within, every parameter that a module registers goes to the meta device; buffers stay what they are."""
+    register = nn.Module.register_parameter
+
+    def on_meta(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        if param is not None and not param.is_meta:
+            param = nn.Parameter(param.to("meta"), requires_grad=param.requires_grad)
+        register(module, name, param)
+
+    nn.Module.register_parameter = on_meta  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
+
+
+def skeleton(model_config: Any) -> Any:
+    """The causal language model of a config: fp32 parameters on meta, real buffers, our attention, tied as it says."""
+    attention.register()
+    with _parameters_on_meta():
+        try:
+            model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                model_config, dtype=torch.float32, attn_implementation=attention.NAME, trust_remote_code=False
+            )
+        except KeyError as error:
+            if error.args != (attention.NAME,):
+                raise
+            raise UserError(
+                "conversations in one bin would see each other: the family has attention of its own, which cannot be"
+                " told the segments",
+                where=model_config.model_type,
+                fix="train another model family",
+            ) from None
+        except ValueError as error:
+            raise UserError(
+                f"not a causal language model: {str(error).splitlines()[0]}", where=model_config.model_type
+            ) from None
+    model.tie_weights()
+    return model
+
+
+def blocks(model: Any) -> list[nn.Module]:
+    """The layers of the stack, in order: what is sharded, recomputed and compiled each on its own."""
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len({type(x) for x in m}) == 1]
+    names = set(model._no_split_modules or ())
+    named = [m for m in stacks if type(m[0]).__name__ in names]
+    return list(max(named or stacks, key=len, default=[]))
+
+
+def recompute(layers: list[nn.Module], how: str) -> None:
+    """Activation checkpointing of every block (`full`), every second one (`selective`), or `none`.
+
+    The forward of the instance is replaced, not wrapped in a module: names in state dicts stay as they are.
+    """
+    for layer in layers if how == "full" else layers[::2] if how == "selective" else ():
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+
+
+def add_adapters(model: Any, config: TrainConfig) -> None:
+    """Put LoRA adapters (Hu et al., 2021, arXiv 2106.09685) on every linear layer but the output; freeze the rest."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ModuleNotFoundError:
+        raise UserError("LoRA takes the package peft", fix="pip install 'caravan[lora]'") from None
+    lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear", bias="none")  # type: ignore[arg-type]
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    inject_adapter_in_model(lora, model, low_cpu_mem_usage=True)
+
+
+def use_liger(model: Any) -> None:
+    """Replace norms and gated MLPs by Liger's fused kernels, where the family has them (its loss is not used)."""
+    try:
+        from liger_kernel.transformers import _apply_liger_kernel_to_instance
+    except ModuleNotFoundError:
+        raise UserError("--liger takes the package liger-kernel", fix="pip install liger-kernel") from None
+    _apply_liger_kernel_to_instance(model=model, cross_entropy=False, fused_linear_cross_entropy=False)
+
+
+def materialise(module: nn.Module, device: torch.device) -> None:
+    """Give meta parameters memory on the device, uninitialised, and move buffers there; what was tied stays tied."""
+    places: dict[int, list[tuple[nn.Module, str]]] = {}
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            places.setdefault(id(parameter), []).append((part, name))
+    module._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t.to(device))  # type: ignore[no-untyped-call]
+    for (first, its_name), *others in places.values():
+        for part, name in others:
+            if getattr(part, name) is not getattr(first, its_name):
+                setattr(part, name, getattr(first, its_name))
+
+
+def load_weights(model: Any, folder: Path) -> None:
+    """Read safetensors into the model's parameters, each rank its own shard; `UserError` for what does not fit.
+
+    Stored names are turned into the model's by transformers' own rules: files of a bare backbone lack a prefix (GPT-2's
+    on the hub), older ones name layers otherwise (`embed_out` of GPT-NeoX).
+    """
+    shapes = _stored(folder)
+    tensors = dict(_to_load(model))
+    stored = _stored_names(model, tensors, list(shapes))
+    wanted: dict[str, Tensor] = {}
+    missing = []
+    for name, tensor in tensors.items():
+        if name not in stored:
+            missing.append(name)
+        elif shapes[stored[name]] != tuple(tensor.shape):
+            raise UserError(
+                f"{stored[name]} has the shape {shapes[stored[name]]}, config.json asks for {tuple(tensor.shape)}",
+                where=str(folder),
+                fix="take config and weights from one model",
+            )
+        else:
+            wanted[stored[name]] = tensor.detach()
+    if missing:
+        raise UserError(
+            f"{len(missing)} tensors are not in the safetensors: {', '.join(missing[:3])}",
+            where=str(folder),
+            fix="take config and weights from one model",
+        )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process alone is meant
+        load(wanted, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=not dist.is_initialized())
+
+
+def _stored_names(model: Any, tensors: dict[str, Tensor], names: list[str]) -> dict[str, str]:
+    """The name under which each of the model's tensors is stored."""
+    rules = get_model_conversion_mapping(model)
+    renamings = [rule for rule in rules if isinstance(rule, WeightRenaming)]
+    converters = [rule for rule in rules if isinstance(rule, WeightConverter)]
+    stored = {}
+    for name in names:
+        plain, converted = rename_source_key(name, renamings, converters, model.base_model_prefix, tensors)
+        if converted is not None:
+            raise UserError(
+                f"{name} is stored in another form than the model computes with",
+                fix="this family cannot be trained here: its weights would have to be rebuilt while they are loaded",
+            )
+        stored[plain] = name
+    return stored
+
+
+def _to_load(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and persistent buffers by the names of the plain model; tied ones once, adapters not."""
+    persistent = model.state_dict(keep_vars=True)
+    for name, tensor in (*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if n in persistent)):
+        if ".lora_" not in name:
+            yield name.replace(".base_layer.", "."), tensor
+
+
+def _stored(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all tensors in the folder's safetensors, read from the files' headers."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(
+            "no *.safetensors",
+            where=str(folder),
+            fix="pickled weights (*.bin) are not read: convert them, or take a revision that has safetensors",
+        )
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        try:
+            with file.open("rb") as opened:
+                header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+        except (OSError, ValueError, OverflowError, MemoryError):
+            raise UserError("not a safetensors file, or cut off", where=str(file), fix="fetch it again") from None
+        shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    return shapes
+
+
+def reset(named: Iterator[tuple[str, Tensor]], seed: int, fill: Callable[[str, Tensor, torch.Generator], None]) -> None:
+    """Fill parameters with random values that depend on seed and name alone, not on how they are sharded."""
+    from zlib import crc32
+
+    for name, parameter in named:
+        generator = torch.Generator("cpu").manual_seed((seed << 32) ^ crc32(name.encode()))
+        full = torch.empty(parameter.shape)
+        fill(name, full, generator)
+        if isinstance(parameter, DTensor):
+            from torch.distributed.tensor import distribute_tensor
+
+            full = distribute_tensor(
+                full.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None
+            )
+        with torch.no_grad():
+            parameter.copy_(full)
+
+
+def random_weights(model: Any, seed: int) -> None:
+    """Start from scratch: matrices normal with the config's deviation (0.02), norms 1, biases 0."""
+    deviation = getattr(model.config, "initializer_range", 0.02)
+
+    def fill(name: str, full: Tensor, generator: torch.Generator) -> None:
+        if full.ndim > 1:
+            full.normal_(0, deviation, generator=generator)
+        else:
+            full.fill_(0.0 if name.endswith("bias") else 1.0)
+
+    reset(model.named_parameters(), seed, fill)
+
+
+def start_adapters(model: Any, seed: int) -> None:
+    """A of each adapter uniform as a linear layer starts, B zero: the model begins as its base."""
+
+    def fill(name: str, full: Tensor, generator: torch.Generator) -> None:
+        if ".lora_A." in name:
+            bound = 1 / math.sqrt(full.shape[1])
+            full.uniform_(-bound, bound, generator=generator)
+        else:
+            full.zero_()
+
+    reset(((n, p) for n, p in model.named_parameters() if ".lora_" in n), seed, fill)
+
+
+def check_tied(model: Any) -> None:
+    """Raise `RuntimeError` if a config that ties input and output embeddings has come apart (a bug, not bad input)."""
+    tied = getattr(model.config, "tie_word_embeddings", False)
+    if tied and model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
+        raise RuntimeError("the tie of input and output embeddings was broken")
