@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
 from caravan import plugins
-from caravan.curate.cli import app
+from caravan.curate.cli import app as curate
+from caravan.train.cli import app as train
 
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
@@ -23,17 +24,18 @@ BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 
 def pages() -> Iterator[tuple[Path, str]]:
     """Each page with the text that belongs between its marks."""
-    command = typer.main.get_command(app)
-    for name in sorted(command.commands):  # type: ignore[attr-defined]
-        yield FOLDER / "commands" / f"{name}.md", f"```\n{help_text(name)}\n```"
+    for program, app, folder in (("curate", curate, "commands"), ("train", train, "commands/train")):
+        command = typer.main.get_command(app)
+        for name in sorted(command.commands):  # type: ignore[attr-defined]
+            yield FOLDER / folder / f"{name}.md", f"```\n{help_text(app, program, name)}\n```"
     for kind in plugins.KINDS:
         yield FOLDER / "plugins" / f"{kind}.md", plugin_table(kind)
 
 
-def help_text(command: str) -> str:
-    """What `curate COMMAND --help` prints, at a width of 100."""
+def help_text(app: typer.Typer, program: str, command: str) -> str:
+    """What `PROGRAM COMMAND --help` prints, at a width of 100."""
     os.environ["COLUMNS"] = "100"
-    result = CliRunner().invoke(app, [command, "--help"], prog_name="curate", env={"COLUMNS": "100"})
+    result = CliRunner().invoke(app, [command, "--help"], prog_name=program, env={"COLUMNS": "100"})
     return result.output.strip()
 
 

@@ -28,10 +28,10 @@ def card(manifest: Manifest, languages: Mapping[str, int] | None = None) -> str:
     """The card's text. `languages` counts the mixture's rows by language; `und` and traces are left out."""
     parts = [
         _header(manifest, languages or {}),
-        f"# {_text(_title(manifest))}\n",
+        f"# {escaped(_title(manifest))}\n",
         _summary(manifest),
         _sources(manifest),
-        _licences(manifest),
+        licence_section(manifest),
         _dropped(manifest),
         _contamination(manifest),
         "## How to load it\n\n" + handover.snippets(manifest),
@@ -44,16 +44,16 @@ def _header(manifest: Manifest, languages: Mapping[str, int]) -> str:
     spoken = [n for n, rows in sorted(languages.items()) if n != "und" and rows * 100 >= sum(languages.values())]
     licences = sorted(set(_listed(manifest.sources)))
     single = licences[0].lower() if len(licences) == 1 else ""
-    lines = ["---", f"pretty_name: {_yaml(_title(manifest))}"]
+    lines = ["---", f"pretty_name: {yaml_text(_title(manifest))}"]
     if spoken:
-        lines += ["language:", *(f"- {_yaml(name)}" for name in spoken)]
+        lines += ["language:", *(f"- {yaml_text(name)}" for name in spoken)]
     if HUB_LICENCES.fullmatch(single):
         lines.append(f"license: {single}")
     else:
         details = "; ".join(f"{s.name}: {', '.join(s.licences) or UNKNOWN}" for s in manifest.sources)
-        lines += ["license: other", "license_name: by-source", f"license_details: {_yaml(details)}"]
+        lines += ["license: other", "license_name: by-source", f"license_details: {yaml_text(details)}"]
     hubs = sorted({f.file.removeprefix("hub:") for s in manifest.sources for f in s.files if f.file[:4] == "hub:"})
-    lines += ["source_datasets:", *(f"- {_yaml(name)}" for name in hubs or ["extended"])]
+    lines += ["source_datasets:", *(f"- {yaml_text(name)}" for name in hubs or ["extended"])]
     lines += ["task_categories:", "- text-generation"]
     lines += ["size_categories:", f"- {_size(manifest.given.examples)}"]
     lines += ["tags:", "- instruction-tuning", "- caravan"]
@@ -66,18 +66,18 @@ def _header(manifest: Manifest, languages: Mapping[str, int]) -> str:
 def _summary(manifest: Manifest) -> str:
     given, unit = manifest.given, UNITS[manifest.unit]
     live = sum(s.given.examples > 0 for s in manifest.sources)
-    counter = _text(manifest.token_counter) or "not counted"
+    counter = escaped(manifest.token_counter) or "not counted"
     text = (
         f"{given.examples:,} conversations from {live} source{'s' * (live != 1)}: {given.tokens:,} tokens,"
         f" {given.supervised_tokens:,} of them in the assistant's turns ({counter})."
         f" Requested were {manifest.requested:,} {unit}, shared out by the strategy"
-        f" {_text(str(manifest.strategy.get('name', '')))}."
+        f" {escaped(str(manifest.strategy.get('name', '')))}."
     )
     if manifest.validation.examples:
         text += f" A validation split of {manifest.validation.examples:,} conversations was held back first."
     if manifest.embedded_samples:
         text += "\n\n**These are the embedded samples**, written to try the tool out: nothing to train on."
-    notes = "".join(f"\n- {_text(note)}" for note in manifest.notes)
+    notes = "".join(f"\n- {escaped(note)}" for note in manifest.notes)
     return text + "\n" + (notes + "\n" if notes else "")
 
 
@@ -97,21 +97,24 @@ def _sources(manifest: Manifest) -> str:
     ]
     head = ["source", "licence", "rows", "tokens", "share requested", "share given", "distinct rows", "most copies"]
     unit = UNITS[manifest.unit]
-    return f"## Sources\n\n{_table(head, rows, left=2)}\nShares are shares of the mixture's {unit}.\n"
+    return f"## Sources\n\n{markdown_table(head, rows, left=2)}\nShares are shares of the mixture's {unit}.\n"
 
 
-def _licences(manifest: Manifest) -> str:
+def licence_section(manifest: Manifest) -> str:
+    """The chapter on licences: what holds for each source, and what that means for the whole."""
     live = [s for s in manifest.sources if s.given.examples or s.validation]
-    lines = [f"Each row keeps the licence of its source: {_text(', '.join(sorted(set(_listed(live)))))}."]
+    lines = [f"Each row keeps the licence of its source: {escaped(', '.join(sorted(set(_listed(live)))))}."]
     closed = [s.name for s in live if any(map(NON_COMMERCIAL.search, s.licences))]
     if closed:
-        lines.append(f"**Non-commercial use only** for the rows of {_text(', '.join(closed))}, and so for the whole.")
+        lines.append(f"**Non-commercial use only** for the rows of {escaped(', '.join(closed))}, and so for the whole.")
     alike = [s.name for s in live if any(map(SHARE_ALIKE.search, s.licences))]
     if alike:
-        lines.append(f"Share alike: what is made from the rows of {_text(', '.join(alike))} must carry their licence.")
+        lines.append(
+            f"Share alike: what is made from the rows of {escaped(', '.join(alike))} must carry their licence."
+        )
     unknown = [s.name for s in live if not s.licences]
     if unknown:
-        lines.append(f"No licence is stated for {_text(', '.join(unknown))}: ask the publisher before passing it on.")
+        lines.append(f"No licence is stated for {escaped(', '.join(unknown))}: ask the publisher before passing it on.")
     return "## Licences\n\n" + "\n\n".join(lines) + "\n"
 
 
@@ -131,7 +134,7 @@ def _dropped(manifest: Manifest) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1].total(), item[0]))
     rows = [[reason, f"{by.total():,}", *(f"{by[name]:,}" for name in names)] for reason, by in ordered]
     return (
-        f"## What was dropped\n\n{_table(['reason', 'all', *names], rows, left=1)}\n"
+        f"## What was dropped\n\n{markdown_table(['reason', 'all', *names], rows, left=1)}\n"
         "Each example is counted under its first reason; parts of rows that could not be converted count as well.\n"
     )
 
@@ -152,7 +155,7 @@ def _contamination(manifest: Manifest) -> str:
     ]
     head = ["benchmark", "items", "too short to check", "items hit", "share of items", "rows hit"]
     return (
-        f"## Contamination\n\n{_table(head, rows, left=1)}\n"
+        f"## Contamination\n\n{markdown_table(head, rows, left=1)}\n"
         "Counted over the rows before any was dropped; items too short to check stay in the denominator.\n"
     )
 
@@ -165,9 +168,9 @@ def _origin(manifest: Manifest) -> str:
     ]
     head = ["source", "file", "converter", "raw rows", "examples", "SHA-256 begins"]
     return (
-        f"## Where it came from\n\n{_table(head, rows, left=3)}\n"
-        f"Built by caravan {_text(manifest.caravan)} with seed {manifest.seed}; content hash"
-        f" `{_text(manifest.content_hash)}`. `manifest.json` holds the recipe, every filter's settings and limits,"
+        f"## Where it came from\n\n{markdown_table(head, rows, left=3)}\n"
+        f"Built by caravan {escaped(manifest.caravan)} with seed {manifest.seed}; content hash"
+        f" `{escaped(manifest.content_hash)}`. `manifest.json` holds the recipe, every filter's settings and limits,"
         " and all counts on this page.\n"
     )
 
@@ -185,19 +188,19 @@ def _size(rows: int) -> str:
     return next((name for limit, name in SIZES if rows < limit), "n>1B")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
     """A Markdown table; the first `left` columns are text, the others numbers, aligned right."""
     rule = ["---"] * left + ["---:"] * (len(head) - left)
-    lines = [map(_text, head), rule, *(map(_text, row) for row in rows)]
+    lines = [map(escaped, head), rule, *(map(escaped, row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _text(value: str) -> str:
+def escaped(value: str) -> str:
     """Text as Markdown that shows it: one line, no markup, no HTML."""
     shown = "".join(c if c.isprintable() else "\ufffd" for c in value)
     return re.sub(r"([\\`*<>\[\]|&#!~$])", r"\\\1", shown)
 
 
-def _yaml(value: str) -> str:
+def yaml_text(value: str) -> str:
     """A double-quoted YAML string that any parser reads back as `value`."""
     return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in value) + '"'

@@ -21,58 +21,70 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: str = Field(
-        "mix/mix.parquet", description="The mixture: mix.parquet, its folder, or any Parquet of messages."
+        default="mix/mix.parquet", description="The mixture: mix.parquet, its folder, or any Parquet of messages."
     )
-    model: str = Field(LLAMA, description="A Hugging Face folder, or a name on the hub.")
-    out: str = Field("run", description="The run's folder: checkpoints, metrics, the exported model.")
+    model: str = Field(default=LLAMA, description="A Hugging Face folder, or a name on the hub.")
+    out: str = Field(default="run", description="The run's folder: checkpoints, metrics, the exported model.")
 
-    template: Literal["tulu", "tokenizer"] = Field("tulu", description="The paper's, or the tokenizer's own.")
-    max_length: int = Field(2048, ge=8, description="Tokens of a conversation at most; cut at the end of a turn.")
+    template: Literal["tulu", "tokenizer"] = Field(default="tulu", description="The paper's, or the tokenizer's own.")
+    max_length: int = Field(
+        default=2048, ge=8, description="Tokens of a conversation at most; cut at the end of a turn."
+    )
     validation: str | None = Field(
-        None, description="Parquet of held-out rows; default: validation.parquet by the data."
+        default=None, description="Parquet of held-out rows; default: validation.parquet by the data."
     )
 
-    epochs: int = Field(2, ge=1, description="Passes over the data.")
-    batch_size: int = Field(128, ge=1, description="Conversations (or bins) in a step, over all GPUs.")
+    epochs: int = Field(default=2, ge=1, description="Passes over the data.")
+    batch_size: int = Field(default=128, ge=1, description="Conversations (or bins) in a step, over all GPUs.")
     batch_unit: Literal["examples", "bins"] = Field(
-        "examples", description="What a batch counts: conversations, as in the paper, or full bins."
+        default="examples", description="What a batch counts: conversations, as in the paper, or full bins."
     )
-    lr: float = Field(2e-5, gt=0, description="Peak learning rate.")
-    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="Decay after the warm-up, to zero.")
-    warmup: float = Field(0.03, ge=0, le=1, description="Share of the steps in which the rate rises from zero.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's, on matrices only.")
-    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's first decay.")
-    beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's second decay.")
-    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the order, of dropout and of adapters.")
-    max_steps: int | None = Field(None, ge=1, description="Stop the recipe after this many steps.")
+    lr: float = Field(default=2e-5, gt=0, description="Peak learning rate.")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="Decay after the warm-up, to zero."
+    )
+    warmup: float = Field(default=0.03, ge=0, le=1, description="Share of the steps in which the rate rises from zero.")
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's, on matrices only.")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW's first decay.")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="AdamW's second decay.")
+    clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the order, of dropout and of adapters.")
+    max_steps: int | None = Field(default=None, ge=1, description="Stop the recipe after this many steps.")
 
-    packing: bool = Field(True, description="Several conversations in one bin, isolated from one another.")
-    micro_batch_size: int = Field(1, ge=1, description="Maximal lengths that a GPU holds at a time: its bin.")
+    packing: bool = Field(default=True, description="Several conversations in one bin, isolated from one another.")
+    micro_batch_size: int = Field(default=1, ge=1, description="Maximal lengths that a GPU holds at a time: its bin.")
     activation_checkpointing: Literal["full", "selective", "none"] = Field(
-        "full", description="Recompute every block, every second one, or none."
+        default="full", description="Recompute every block, every second one, or none."
     )
-    precision: Literal["bf16", "fp32"] = Field("bf16", description="Of the computation; masters stay fp32.")
-    compile: bool = Field(False, description="torch.compile each block.")
-    liger: bool = Field(False, description="Liger kernels, where installed.")
-    cpu_offload: bool = Field(False, description="Keep shards and optimizer in CPU memory.")
-    replicas: int = Field(1, ge=1, description="HSDP: groups that each hold all shards; usually the number of nodes.")
-    random_weights: bool = Field(False, description="Start from random weights (for speed measurements).")
+    precision: Literal["bf16", "fp32"] = Field(default="bf16", description="Of the computation; masters stay fp32.")
+    compile: bool = Field(default=False, description="torch.compile each block.")
+    liger: bool = Field(default=False, description="Liger kernels, where installed.")
+    cpu_offload: bool = Field(default=False, description="Keep shards and optimizer in CPU memory.")
+    replicas: int = Field(
+        default=1, ge=1, description="HSDP: groups that each hold all shards; usually the number of nodes."
+    )
+    random_weights: bool = Field(default=False, description="Start from random weights (for speed measurements).")
 
-    lora_rank: int = Field(0, ge=0, description="Train low-rank adapters of this rank; 0: all weights.")
-    lora_alpha: float = Field(16.0, gt=0, description="Adapters are scaled by alpha / rank.")
+    lora_rank: int = Field(default=0, ge=0, description="Train low-rank adapters of this rank; 0: all weights.")
+    lora_alpha: float = Field(default=16.0, gt=0, description="Adapters are scaled by alpha / rank.")
 
-    save_every: int = Field(200, ge=0, description="Steps between checkpoints; 0: only at the end.")
-    keep: int = Field(2, ge=1, description="Checkpoints kept, the newest.")
-    time_budget: float | None = Field(None, gt=0, description="Minutes after which the run saves and stops.")
-    eval_every: int = Field(0, ge=0, description="Steps between evaluations; 0: at the end of each epoch.")
-    trackers: list[Literal["tensorboard", "wandb"]] = Field([], description="Beside metrics.jsonl, where installed.")
+    save_every: int = Field(default=200, ge=0, description="Steps between checkpoints; 0: only at the end.")
+    keep: int = Field(default=2, ge=1, description="Checkpoints kept, the newest.")
+    time_budget: float | None = Field(default=None, gt=0, description="Minutes after which the run saves and stops.")
+    eval_every: int = Field(default=0, ge=0, description="Steps between evaluations; 0: at the end of each epoch.")
+    trackers: list[Literal["tensorboard", "wandb"]] = Field(
+        default=[], description="Beside metrics.jsonl, where installed."
+    )
 
-    nproc: int | None = Field(None, ge=1, description="Processes on this node; default: one a GPU, one without.")
-    nnodes: int = Field(1, ge=1, description="Nodes; each runs the same command with its own --node-rank.")
-    node_rank: int = Field(0, ge=0, description="This node's number, from 0.")
-    master: str = Field("127.0.0.1:29500", description="HOST:PORT of node 0, where there are several.")
-    gpu_memory: float | None = Field(None, gt=0, description="GiB a GPU that the plan may use; default: what is there.")
+    nproc: int | None = Field(
+        default=None, ge=1, description="Processes on this node; default: one a GPU, one without."
+    )
+    nnodes: int = Field(default=1, ge=1, description="Nodes; each runs the same command with its own --node-rank.")
+    node_rank: int = Field(default=0, ge=0, description="This node's number, from 0.")
+    master: str = Field(default="127.0.0.1:29500", description="HOST:PORT of node 0, where there are several.")
+    gpu_memory: float | None = Field(
+        default=None, gt=0, description="GiB a GPU that the plan may use; default: what is there."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -95,16 +107,16 @@ class TrainConfig(BaseModel):
 class DPOConfig(TrainConfig):
     """One run of direct preference optimisation (Rafailov et al., 2023, arXiv 2305.18290)."""
 
-    data: str = Field("prefs.parquet", description="Preferences, as `curate convert` writes them.")
-    out: str = Field("run-dpo", description="The run's folder: checkpoints, metrics, the exported model.")
-    epochs: int = Field(1, ge=1, description="Passes over the data.")
-    lr: float = Field(5e-7, gt=0, description="Peak learning rate.")
-    warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps in which the rate rises from zero.")
+    data: str = Field(default="prefs.parquet", description="Preferences, as `curate convert` writes them.")
+    out: str = Field(default="run-dpo", description="The run's folder: checkpoints, metrics, the exported model.")
+    epochs: int = Field(default=1, ge=1, description="Passes over the data.")
+    lr: float = Field(default=5e-7, gt=0, description="Peak learning rate.")
+    warmup: float = Field(default=0.1, ge=0, le=1, description="Share of the steps in which the rate rises from zero.")
     validation_share: float = Field(
-        0.0, ge=0, lt=1, description="Share of the prompts held out, where no --validation is named."
+        default=0.0, ge=0, lt=1, description="Share of the prompts held out, where no --validation is named."
     )
-    beta: float = Field(0.1, gt=0, description="How strongly the reference holds.")
-    length_normalised: bool = Field(False, description="Mean instead of summed log-probabilities of an answer.")
+    beta: float = Field(default=0.1, gt=0, description="How strongly the reference holds.")
+    length_normalised: bool = Field(default=False, description="Mean instead of summed log-probabilities of an answer.")
 
 
 def load(path: str | None, given: dict[str, Any], kind: type[TrainConfig] = TrainConfig) -> TrainConfig:

@@ -64,6 +64,8 @@ def export(
         if mine:
             try:
                 _write_configs(objective.model, aside, dtype, tokenizer, template)
+                for file in aside.glob("*.safetensors"):  # which only their owner could read
+                    shutil.copymode(aside / "config.json", file)
                 agreement = loadback.compare_model(aside, digests, logits, tokens, chosen, world.device)
                 loadback.compare_tokenizer(aside, template, rows, tokens, chosen)
                 if rows.manifest is not None:
@@ -122,7 +124,10 @@ def export_checkpoint(run: Path, step: int | None, out: Path, progress: Progress
 def _begin(aside: Path, folder: Path) -> UserError | None:
     """An empty folder aside; nothing but an earlier export may bear the name."""
     try:
-        if folder.exists() and not (folder / CONFIG).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        earlier = all(
+            (folder / name).is_file() for name in (CONFIG, "config.json")
+        )  # a run's folder has the first alone
+        if folder.exists() and not earlier and not (folder.is_dir() and not any(folder.iterdir())):
             return UserError("is there already, and is no export", where=str(folder), fix="name another --out")
         if aside.exists():
             shutil.rmtree(aside)

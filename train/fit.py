@@ -1,16 +1,19 @@
 """One training run from configuration to exported model: what `train fsdp` and `train dpo` do, and a notebook can."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from caravan.errors import UserError
 from caravan.terminal import Progress
 from caravan.train import curve, dpo, hub, loop, plan, prepare
+from caravan.train.checkpoint import agree
 from caravan.train.config import TrainConfig
 from caravan.train.export import export
-from caravan.train.launch import StopFlag, join
+from caravan.train.launch import StopFlag, World, join
 
-MODEL = "model"
+MODEL, LEFT_OUT = "model", "left_out.parquet"
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,14 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Trained:
         world.barrier()
         folder = hub.find_model(config.model)
         data = prepare.read_data(config, folder, progress)
+        if not world.rank:
+            _tell_data(data, config, progress)
         objective = prepare.build(config, folder, data, world)
         if isinstance(objective, dpo.Dpo):
             objective.refer(data, config, folder, world, progress)
-        result = loop.run(config, data, objective, world, stop, progress)
         out = Path(config.out)
+        _make(out, data, world)
+        result = loop.run(config, data, objective, world, stop, progress)
         if result.stopped is None:
             export(
                 objective,
@@ -74,4 +80,35 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Trained:
             predicted_gib=predicted,
             peak_gib=result.peak_gib,
             rank=world.rank,
+        )
+
+
+def _make(out: Path, data: prepare.Data, world: World) -> None:
+    """Make the run's folder, with what is left out of the run in it."""
+    error = None
+    if not world.rank:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            data.tokens.left_out.write_parquet(out / LEFT_OUT)
+        except OSError as cause:
+            error = UserError(cause.strerror or "cannot be written", where=str(out), fix="name another --out")
+    agree(world, error)
+
+
+def _tell_data(data: prepare.Data, config: TrainConfig, progress: Progress) -> None:
+    """What is trained on, and what a reader must not miss: rows left out, and how much the length cuts away."""
+    accounts = data.tokens.account.values()
+    left_out = sum((Counter(account.left_out) for account in accounts), Counter[str]())
+    supervised, cut = sum(a.supervised for a in accounts), sum(a.cut_supervised for a in accounts)
+    held_out = f"; {len(data.held_out):,} rows held out" if data.held_out is not None else ""
+    progress.say(
+        f"{len(data.tokens):,} rows, {len(data.tokens.ids):,} tokens, {supervised:,} of them carry loss{held_out}"
+    )
+    if left_out:
+        reasons = ", ".join(f"{code} {count:,}" for code, count in sorted(left_out.items()))
+        progress.warn(f"{left_out.total():,} rows are left out ({reasons}): {config.out}/{LEFT_OUT}")
+    if cut:
+        progress.warn(
+            f"--max-length {config.max_length} cuts away {cut / (cut + supervised):.1%} of the tokens that would carry"
+            " loss: `train check` says what other lengths would"
         )

@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
+from caravan.cache import file_sha256, key
 from caravan.errors import UserError
 
 # Whatever a model brings beside these (pickled weights, Python files) is never fetched.
 CONFIG = ["*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.*"]
 WEIGHTS = [*CONFIG, "*.safetensors"]
+
+
+def fingerprint(folder: Path) -> str:
+    """Names a model by its config and the names and sizes of its weights: enough to tell a swap, and quick to read."""
+    weights = [[path.name, path.stat().st_size] for path in sorted(folder.glob("*.safetensors"))]
+    return key(file_sha256(folder / "config.json"), weights)
 
 
 def find_model(name: str, *, weights: bool = True) -> Path:

@@ -1,8 +1,9 @@
 """The proof that an exported folder is the model that was trained: loaded as anybody loads it, and compared.
 
 Every tensor must be the trained one bit for bit, and on some rows of the run the logits must be those of the model in
-its shards. Stock attention sums in another order than ours, so logits agree to a tolerance: 1e-5 of the largest in
-fp32; in bf16, whose numbers are 2^-8 apart and are rounded again in every layer, 2^-4.
+its shards. Stock attention may sum in another order than ours, so logits agree to a tolerance, root mean square against
+root mean square: 1e-5 in fp32, 0.1 in bf16, where each layer rounds to 8 bits (0.03 between a model of 30 layers
+computed in bf16 and in fp32, as when a checkpoint is exported on a CPU; none where both compute alike).
 """
 
 import hashlib
@@ -31,7 +32,7 @@ from caravan.train.template import Refused, Template
 from caravan.train.tokens import Tokens
 
 ROWS, SHORT = 4, 256  # rows that are compared, of at most so many tokens if there are such
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2.0**-4}
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.1}
 ROOM = 2 * 2**30  # bytes of a GPU that are left to activations
 
 
@@ -39,13 +40,13 @@ ROOM = 2 * 2**30  # bytes of a GPU that are left to activations
 class Agreement:
     """What was compared: `tensors` bit for bit, logits at `positions`.
 
-    `largest` is the largest difference of two logits, as a part of the largest logit (each position's mean taken away,
-    as only differences count); at `greedy` positions both models take the same next token.
+    `difference` is the root mean square of the logits' differences, as a part of that of the logits (each position's
+    mean taken away, as only differences count); at `greedy` positions both models take the same next token.
     """
 
     tensors: int
     positions: int
-    largest: float
+    difference: float
     tolerance: float
     greedy: int
 
@@ -113,15 +114,14 @@ def compare_model(
 
 def _compare_logits(trained: Tensor, loaded: Tensor, tolerance: float, tensors: int) -> Agreement:
     trained, loaded = (logits - logits.mean(-1, keepdim=True) for logits in (trained, loaded))
-    scale = max(float(trained.abs().max()), torch.finfo(torch.float32).tiny)
-    largest = float((trained - loaded).abs().max()) / scale
-    if not largest <= tolerance:  # so that NaN fails too
-        raise _differs(f"logits differ by {largest:.2g} of the largest, {tolerance:.2g} is allowed")
+    difference = float((trained - loaded).norm() / trained.norm().clamp(min=torch.finfo(torch.float32).tiny))
+    if not difference <= tolerance:  # so that NaN fails too
+        raise _differs(f"logits differ by {difference:.2g}, {tolerance:.2g} is allowed")
     taken, best = loaded.argmax(-1, keepdim=True), trained.argmax(-1, keepdim=True)
-    lost = float((trained.gather(-1, best) - trained.gather(-1, taken)).max()) / scale
+    lost = float((trained.gather(-1, best) - trained.gather(-1, taken)).max() / trained.abs().max())
     if lost > tolerance:
         raise _differs(f"greedy decoding takes a token that is {lost:.2g} of the largest logit worse")
-    return Agreement(tensors, len(trained), largest, tolerance, int((taken == best).sum()))
+    return Agreement(tensors, len(trained), difference, tolerance, int((taken == best).sum()))
 
 
 def compare_tokenizer(folder: Path, template: Template, rows: Rows, tokens: Tokens, chosen: Sequence[int]) -> None:

@@ -76,7 +76,11 @@ def run(
             computed = compute(objective, data, mine, world.size / worth[items].sum(), world)
             norm = clip(objective, config.clip)
             asked = stop.asked()
-            sums, counts, bad, stopping = _over_ranks(computed, norm, asked is not None, world)
+            sums, counts, bad, stopping, unsaved = _over_ranks(
+                computed, norm, asked is not None, checkpoints.failed, world
+            )
+            if unsaved:
+                checkpoints.wait()  # raises, on every rank
             if bad:
                 stop_on(step, mine, computed.losses, data, checkpoints, objective, optimizer, config, world)
             lr = rate(config, step, total)
@@ -105,11 +109,12 @@ def run(
                 metrics.sync()  # the log must not be behind the checkpoint
                 checkpoints.save(step, objective, optimizer)
             speed.pause()
+        peak = speed.peak_gib()  # before the last state is copied to be saved
         if step > first:
             metrics.sync()
             checkpoints.save(step, objective, optimizer)
         checkpoints.wait()
-    return Result(step, total, reason, figures, speed.peak_gib())
+    return Result(step, total, reason, figures, peak)
 
 
 def compute(objective: Objective, data: Data, bins: list[Bin], scale: float, world: World) -> Computed:
@@ -141,17 +146,18 @@ def rate(config: TrainConfig, step: int, total: int) -> float:
 
 
 def _over_ranks(
-    computed: Computed, norm: float, asked: bool, world: World
-) -> tuple[list[float], list[float], bool, bool]:
-    """Figures added up over ranks, whether any loss or gradient is not finite, whether any rank was asked to stop.
+    computed: Computed, norm: float, asked: bool, unsaved: bool, world: World
+) -> tuple[list[float], list[float], bool, bool, bool]:
+    """Figures added up over ranks; and of any rank: is a number not finite, was it asked to stop, did a save fail.
 
     One reduction carries all of it, and it comes before the update: bad gradients never reach the weights.
     """
     bad = not bool(computed.losses.isfinite().all()) or not math.isfinite(norm)
-    own = torch.cat([computed.sums.double().cpu(), computed.counts.double().cpu(), torch.tensor([float(bad), asked])])
-    *figures, bad_ranks, asked_ranks = world.sum(own).tolist()
+    flags = torch.tensor([bad, asked, unsaved], dtype=torch.float64)
+    own = torch.cat([computed.sums.double().cpu(), computed.counts.double().cpu(), flags])
+    *figures, bad_ranks, asked_ranks, unsaved_ranks = world.sum(own).tolist()
     half = len(figures) // 2
-    return figures[:half], figures[half:], bad_ranks > 0, asked_ranks > 0
+    return figures[:half], figures[half:], bad_ranks > 0, asked_ranks > 0, unsaved_ranks > 0
 
 
 def _row_lengths(data: Data, items: list[int], group: int) -> list[int]:

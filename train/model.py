@@ -24,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+from transformers.pytorch_utils import Conv1D
 
 from caravan.errors import UserError
 from caravan.train import attention
@@ -103,7 +104,12 @@ def add_adapters(model: Any, config: TrainConfig) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ModuleNotFoundError:
         raise UserError("LoRA takes the package peft", fix="pip install 'caravan[lora]'") from None
-    lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear", bias="none")  # type: ignore[arg-type]
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,  # type: ignore[arg-type]
+        target_modules="all-linear",
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2's
+    )
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     inject_adapter_in_model(lora, model, low_cpu_mem_usage=True)

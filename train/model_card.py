@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from caravan import __version__
-from caravan.mixtures.card import UNKNOWN, _licences, _table, _text, _yaml
+from caravan.mixtures.card import UNKNOWN, escaped, licence_section, markdown_table, yaml_text
 from caravan.train.config import DPOConfig, TrainConfig
 from caravan.train.loadback import Agreement
 from caravan.train.rows import Rows
@@ -43,17 +43,17 @@ def model_card(
     )
     parts = [
         _header(config),
-        f"# {_text(base.rpartition('/')[2])}, fine-tuned\n",
-        f"{_text(base)} after {method} ({how}) on {tokens.lengths.size:,} conversations."
+        f"# {escaped(base.rpartition('/')[2])}, fine-tuned\n",
+        f"{escaped(base)} after {method} ({how}) on {tokens.lengths.size:,} conversations."
         f" {int((tokens.turns != 0).sum()):,} of their {int(tokens.offsets[-1]):,} tokens carried loss.\n",
         _data(rows, tokens),
-        f"## Recipe\n\n{_table(['option', 'value'], _options(config), left=2)}"
+        f"## Recipe\n\n{markdown_table(['option', 'value'], _options(config), left=2)}"
         "\n`train.toml` has every option: `train fsdp --config train.toml` runs it again.\n",
-        f"## Results\n\n{_table(['figure', 'value'], _figures(results), left=2)}" if results else "",
+        f"## Results\n\n{markdown_table(['figure', 'value'], _figures(results), left=2)}" if results else "",
         LOAD,
         f"An answer ends with {_stops(template)}, which the generation config names.\n",
         _checked(agreement),
-        f"Made with caravan {_text(__version__)}.\n",
+        f"Made with caravan {escaped(__version__)}.\n",
     ]
     return "\n".join(part for part in parts if part)
 
@@ -61,7 +61,7 @@ def model_card(
 def _header(config: TrainConfig) -> str:
     lines = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
     if "/" in _base(config):
-        lines.append(f"base_model: {_yaml(_base(config))}")
+        lines.append(f"base_model: {yaml_text(_base(config))}")
     return "\n".join([*lines, "tags:", "- instruction-tuning", "- caravan", "---", ""])
 
 
@@ -86,7 +86,7 @@ def _data(rows: Rows, tokens: Tokens) -> str:
         for name, source in tokens.account.items()
     ]
     head = ["source", "licence", "rows", "tokens", "tokens with loss", "share of them"]
-    text = f"## Data\n\n{_table(head, table, left=2)}\nContent hash `{_text(rows.content_hash)}`."
+    text = f"## Data\n\n{markdown_table(head, table, left=2)}\nContent hash `{escaped(rows.content_hash)}`."
     if rows.manifest is None:
         return text + "\n"
     if rows.manifest.embedded_samples:
@@ -94,7 +94,7 @@ def _data(rows: Rows, tokens: Tokens) -> str:
     text += (
         " `manifest.json` says how the mixture was made.\n\nThe base model's licence holds, and those of the data:\n"
     )
-    return text + "\n" + _licences(rows.manifest).replace("## Licences", "### Licences of the data")
+    return text + "\n" + licence_section(rows.manifest).replace("## Licences", "### Licences of the data")
 
 
 def _options(config: TrainConfig) -> list[list[str]]:
@@ -118,10 +118,11 @@ def _stops(template: Template) -> str:
 
 
 def _checked(agreement: Agreement) -> str:
-    same = "the same" if agreement.largest == 0 else f"the same to {agreement.largest:.1g} of the largest"
+    same = "the same" if agreement.difference == 0 else f"the same to {agreement.difference:.1g} of their spread"
     return (
         "## Checked\n\nThis folder was loaded back with transformers before it got its name:"
         f" {agreement.tensors:,} tensors are those that were trained, bit for bit; logits at {agreement.positions:,}"
-        f" positions of training rows are {same} (allowed: {agreement.tolerance:.1g}); greedy decoding takes the same"
-        f" token at {agreement.greedy:,} of them. Tokenizer and chat template give the ids that were trained on.\n"
+        f" positions of training rows are {same} (root mean square; allowed: {agreement.tolerance:.1g}); greedy decoding"
+        f" takes the same token at {agreement.greedy:,} of them. Tokenizer and chat template give the ids that were"
+        " trained on.\n"
     )

@@ -10,7 +10,7 @@ import transformers
 
 from caravan.errors import UserError
 from caravan.terminal import Progress
-from caravan.train import dpo, model, shard
+from caravan.train import dpo, hub, model, shard
 from caravan.train.config import DPOConfig, TrainConfig
 from caravan.train.launch import World
 from caravan.train.loader import Order
@@ -25,8 +25,9 @@ VALIDATION = "validation.parquet"
 
 @dataclass(frozen=True)
 class Data:
-    """What a run reads: the tokenizer and its template, rows and their tokens, and those held out."""
+    """What a run reads: the model's fingerprint, its tokenizer and template, rows and tokens, and those held out."""
 
+    model: str
     tokenizer: Any
     template: Template
     rows: Rows
@@ -54,8 +55,10 @@ def read_data(config: TrainConfig, folder: Path, progress: Progress) -> Data:
         return tokenise(some, tokenizer, template, config.max_length, progress, group=2 if preferences else 1)
 
     if held_out is None or not held_out.frame.height:
-        return Data(tokenizer, template, rows, tokens_of(rows), None)
-    return Data(tokenizer, template, rows, *_one_list_of_sources(tokens_of(rows), tokens_of(held_out)))
+        return Data(hub.fingerprint(folder), tokenizer, template, rows, tokens_of(rows), None)
+    return Data(
+        hub.fingerprint(folder), tokenizer, template, rows, *_one_list_of_sources(tokens_of(rows), tokens_of(held_out))
+    )
 
 
 def _one_list_of_sources(tokens: Tokens, held_out: Tokens) -> tuple[Tokens, Tokens]:
@@ -123,7 +126,7 @@ def identity(config: TrainConfig, data: Data) -> dict[str, Any]:
     return {
         "mixture": data.rows.content_hash,
         "tokens": data.tokens.fingerprint,
-        "model": config.model,
+        "model": data.model,
         **config.same_run(),
     }
 

@@ -5,16 +5,15 @@ The built-in ones are those of LLaMA (Touvron et al., 2023, arXiv 2302.13971), L
 GPT-NeoX-20B (Black et al., 2022, arXiv 2204.06745).
 """
 
-import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, GPTNeoXConfig, LlamaConfig, OPTConfig, PretrainedConfig
+from transformers import GPTNeoXConfig, LlamaConfig, OPTConfig, PretrainedConfig
 
 from caravan.errors import UserError, did_you_mean
+from caravan.train.hub import find_model
+from caravan.train.model import read_config
 
 
 def _llama(
@@ -84,14 +83,6 @@ _SHAPES: dict[str, tuple[Any, ...]] = {
     "opt-66b": (_opt, 9216, 64, 72),
 }
 NAMES = tuple(_SHAPES)
-SIZES = {  # ascending, within a family: what a plan proposes when a model does not fit
-    "llama": ("llama-7b", "llama-13b", "llama-30b", "llama-65b"),
-    "llama-2": ("llama-2-7b", "llama-2-13b", "llama-2-70b"),
-    "llama-3": ("llama-3-8b", "llama-3-70b"),
-    "pythia": tuple(name for name in NAMES if name.startswith(("pythia", "gpt-neox"))),
-    "opt": tuple(name for name in NAMES if name.startswith("opt")),
-}
-_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def builtin(name: str) -> str | None:
@@ -99,7 +90,7 @@ def builtin(name: str) -> str | None:
 
     The owner, capitals and endings that leave the shape alone (`-hf`, `-chat`, `-instruct`, `-deduped`) do not count.
     """
-    short = name.rsplit("/")[-1].lower().replace("_", "-").removeprefix("meta-")
+    short = _short(name).replace("_", "-").removeprefix("meta-")
     short = re.sub(r"(-hf|-chat|-instruct|-base|-deduped|-v0)+$", "", short)
     short = re.sub(r"^llama-?1-", "llama-", short)
     short = re.sub(r"^llama-?([23])(?:\.[013])?-", r"llama-\1-", short)  # 3.1 and 3.3 are 3 with other positions
@@ -110,52 +101,32 @@ def builtin(name: str) -> str | None:
 def shape(name: str) -> PretrainedConfig:
     """The configuration of a model: a folder or config.json, a built-in name, or a name on the hub, in this order.
 
-    Only config.json is read or fetched, and code that a model brings along is never run. Raises `UserError` for a name
-    that nobody knows, and for a configuration that transformers does not.
+    Only configurations are read or fetched, and code that a model brings along is never run. Raises `UserError` for a
+    name that nobody knows, and for a configuration that transformers does not.
     """
     path = Path(name).expanduser()
-    known = builtin(name)
     if path.exists():
-        config = path / "config.json" if path.is_dir() else path
-        if not config.is_file():
-            raise UserError("no config.json in this folder", where=name, fix="name a Hugging Face model's folder")
-        return _read(str(config), name)
+        return _read(path if path.is_file() else find_model(name))
+    known = builtin(name)
     if known is not None:
         make, *numbers = _SHAPES[known]
         made: PretrainedConfig = make(*numbers)
         return made
-    nearest = did_you_mean(name.rsplit("/")[-1].lower(), NAMES)
-    if _HUB.fullmatch(name) is None or ("/" not in name and nearest.startswith("did")):
-        raise UserError(f"no model {name!r}: neither a folder nor a built-in shape", where="--model", fix=nearest)
-    return _read(name, name)
-
-
-def _read(source: str, name: str) -> PretrainedConfig:
+    near = did_you_mean(_short(name), NAMES)
+    if name.count("/") != 1:
+        raise UserError("no such model: neither a folder nor a built-in shape", where=name, fix=near)
     try:
-        with _quiet():
-            config: PretrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except OSError as error:
-        nearest = did_you_mean(name.rsplit("/")[-1].lower(), NAMES)
-        raise UserError(_first_line(error), where=name, fix=f"{nearest}, or name a folder with config.json") from None
-    except (ValueError, KeyError, TypeError) as error:  # what transformers raises for a configuration it does not know
-        fix = "code that a model brings along is never run: name a model whose class transformers has"
-        raise UserError(f"not a configuration that can be read: {_first_line(error)}", where=name, fix=fix) from None
+        return _read(find_model(name, weights=False))
+    except UserError as error:
+        fix = f"{near} Or {error.fix}" if near.startswith("did") else error.fix
+        raise UserError(error.what, where=name, fix=fix) from None
+
+
+def _short(name: str) -> str:
+    """The name without its owner and revision."""
+    return name.rpartition("/")[2].partition("@")[0].lower()
+
+
+def _read(path: Path) -> PretrainedConfig:
+    config: PretrainedConfig = read_config(path)
     return config
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(". ") or type(error).__name__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers and the hub's client from printing their retries and advice."""
-    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

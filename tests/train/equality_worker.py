@@ -37,7 +37,7 @@ def config_of(folder: str, out: str, **options: Any) -> TrainConfig:
 
 def data_of(seed: int) -> Data:
     tokens = random_tokens(seed, ROWS, 400)
-    return Data(None, None, Rows(Path("made-up"), pl.DataFrame(), f"seed {seed}", None), tokens, None)  # type: ignore[arg-type]
+    return Data("none", None, None, Rows(Path("made-up"), pl.DataFrame(), f"seed {seed}", None), tokens, None)  # type: ignore[arg-type]
 
 
 def run_case(case: dict[str, Any], world: launch.World) -> None:

@@ -53,7 +53,7 @@ def random_pairs(seed: int, pairs: int, vocabulary: int = 400, longest: int = 30
 
 def data_of(tokens: Tokens, held_out: Tokens | None = None) -> Data:
     """What a run reads, but tokens alone."""
-    return Data(None, cast(Template, None), cast(Rows, None), tokens, held_out)
+    return Data("none", None, cast(Template, None), cast(Rows, None), tokens, held_out)
 
 
 def objective_of(folder: Path, tokens: Tokens, config: DPOConfig, world: World = ALONE) -> Dpo:

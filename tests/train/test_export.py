@@ -87,6 +87,7 @@ def test_every_family_comes_back(tmp_path: Path, family: str, tied: bool) -> Non
     with safe_open(tmp_path / "model/model.safetensors", "pt") as file:
         assert written == set(file.keys())  # the names that models are published under
     assert not list((tmp_path / "run").glob(".*"))
+    assert len({path.stat().st_mode for path in (tmp_path / "run/model").iterdir()}) == 1  # whoever reads one reads all
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_one_bit_is_noticed(tmp_path: Path) -> None:
     agreement = compared()
     assert agreement.tensors == len(digests)
     assert agreement.positions == agreement.greedy == sum(data.tokens.lengths[chosen])
-    assert agreement.largest < 1e-6
+    assert agreement.difference < 1e-6
     weights = load_file(model / "model.safetensors")
     weights["model.norm.weight"].view(torch.int32)[3] ^= 1
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
@@ -225,8 +226,10 @@ def test_an_earlier_export_is_replaced_and_nothing_else_is(tmp_path: Path) -> No
     (out / "train.toml").unlink()
     with pytest.raises(UserError, match="is there already, and is no export"):
         write(ALONE, out, told, data, objective)
-    with pytest.raises(UserError, match="is there already"):
-        write(ALONE, tmp_path / "rows.parquet", told, data, objective)
+    for taken in ("rows.parquet", "run"):
+        with pytest.raises(UserError, match="is there already"):
+            write(ALONE, tmp_path / taken, told, data, objective)
+    assert (tmp_path / "run" / "checkpoints" / "step-2").is_dir()
 
 
 def test_a_full_disk_is_told_on_every_rank(ranks: Ranks, tmp_path: Path) -> None:
