@@ -114,10 +114,10 @@ def trl_loop(model: str, mix: str, length: int, steps: int, _loop: str) -> dict[
     from trl import SFTConfig, SFTTrainer
 
     torch.set_num_threads(1)
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     clock = Clock()
 
-    class Ticks(transformers.TrainerCallback):  # type: ignore[misc]
+    class Ticks(transformers.TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             clock.step()
 

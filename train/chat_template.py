@@ -57,7 +57,7 @@ class TokenizerTemplate:
     @property
     def fingerprint(self) -> str:
         """Names everything that the rendered text depends on."""
-        return key("tokenizer", 1, self._dated, self._tokenizer.special_tokens_map)
+        return key("tokenizer", 2, self._dated, self._tokenizer.special_tokens_map)
 
     @property
     def stop_tokens(self) -> list[int]:
@@ -130,6 +130,10 @@ class TokenizerTemplate:
         for known in range(len(self._prompt), 0, -1):
             if known <= start and text.startswith(self._prompt, start - known):
                 return start - known + len(self._prompt)
+        # Spaces that the template puts before an answer are the model's to write, unless the prompt ends in them:
+        # SentencePiece makes one token of a space and the word after it.
+        while not self._prompt.endswith(" ") and text[start - 1 : start] == " ":
+            start -= 1
         return start
 
     def _learn_stop_tokens(self) -> list[int]:

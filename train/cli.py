@@ -54,6 +54,12 @@ READING = (
     *("weight_decay", "clip", "seed", "packing", "micro_batch_size", "precision", "nproc", "out"),
 )
 
+# What a plan depends on.
+SIZING = (
+    *("model", "gpu_memory", "max_length", "micro_batch_size", "batch_size", "batch_unit", "epochs", "packing"),
+    *("activation_checkpointing", "precision", "cpu_offload", "replicas", "lora_rank"),
+)
+
 
 def main() -> None:
     """Run the command; errors that a person can mend are one line and exit status 2."""
@@ -102,15 +108,31 @@ def _train(kind: type[TrainConfig], file: str | None, given: dict[str, Any], jso
 
 
 @app.command()
-@options(TrainConfig)
+@options(TrainConfig, only=SIZING)
 def plan(
     gpus: Annotated[int, typer.Option(help="GPUs, over all nodes.", min=1)] = 8,
+    gpu: Annotated[
+        str | None, typer.Option(help="Their kind (A100, H100, ...); default: all with that memory.")
+    ] = None,
+    price: Annotated[float | None, typer.Option(help="Of a GPU hour.", min=0)] = None,
+    examples: Annotated[
+        int | None, typer.Option(help="Conversations in the mixture: for time and cost.", min=1)
+    ] = None,
+    mean_length: Annotated[float | None, typer.Option(help="Their mean length in tokens.", min=1)] = None,
     config: ConfigFile = None,
     json_: Json = False,
     **given: Any,
 ) -> int:
-    """Say before any hardware is paid for what a run needs: memory by part, the largest micro-batch, time and cost."""
-    raise NotImplementedError
+    """Say before any hardware is paid for what a run needs: memory by part, the largest micro-batch, time and cost.
+
+    Exit status 1: it does not fit.
+    """
+    from caravan.train import plan as plans
+    from caravan.train.config import load
+
+    found = plans.plan(load(config, given), gpus=gpus, gpu=gpu, price=price, examples=examples, mean_length=mean_length)
+    plans.show_plan(found, json_)
+    return terminal.DONE if found.fits else terminal.FOUND
 
 
 @app.command()

@@ -20,13 +20,13 @@ class Card:
 
 
 # The share is that of sharded fine-tuning of 1B to 70B parameters with full checkpointing, counted as the log counts it
-# (`Flops.by_segments`). Published: 54.8 % on A100 (llm-foundry, 7B at 4096), about 40 % on H100 (torchtitan, 8B at 8192);
-# packed conversations have less than full sequences, and cards without NVLink less again.
+# (`Flops.by_segments`). Published: 54.8 % on A100 (llm-foundry, 7B at 4096), about 40 % on H100 (torchtitan, 8B at
+# 8192); packed conversations have less than full sequences, and cards without NVLink less again.
 CARDS = {
     "A100 40GB": Card("NVIDIA A100-SXM4-40GB", 40, 0.45),
     "A100 80GB": Card("NVIDIA A100-SXM4-80GB", 80, 0.45),
     "H100 SXM": Card("NVIDIA H100 80GB HBM3", 80, 0.38),
-    "H100 PCIe": Card("NVIDIA H100 PCIe", 80, 0.38),
+    "H100 PCIe": Card("NVIDIA H100 PCIe", 80, 0.30),
     "H200": Card("NVIDIA H200", 141, 0.38),
     "B200": Card("NVIDIA B200", 180, 0.35),
     "L40S": Card("NVIDIA L40S", 48, 0.30),

@@ -10,8 +10,8 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
@@ -95,7 +95,16 @@ def recompute(layers: list[nn.Module], how: str) -> None:
     The forward of the instance is replaced, not wrapped in a module: names in state dicts stay as they are.
     """
     for layer in layers if how == "full" else layers[::2] if how == "selective" else ():
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        layer.forward = MethodType(_recomputed, layer)
+
+
+def _recomputed(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """A block's forward in which nothing is kept but its input.
+
+    A function of our own around `checkpoint`, which torch.compile passes over with all that it calls where it comes
+    first; and one of the block, not of its bound forward, so that all blocks share what was compiled.
+    """
+    return checkpoint(type(layer).forward, layer, *args, use_reentrant=False, **kwargs)
 
 
 def add_adapters(model: Any, config: TrainConfig) -> None:

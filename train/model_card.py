@@ -122,7 +122,7 @@ def _checked(agreement: Agreement) -> str:
     return (
         "## Checked\n\nThis folder was loaded back with transformers before it got its name:"
         f" {agreement.tensors:,} tensors are those that were trained, bit for bit; logits at {agreement.positions:,}"
-        f" positions of training rows are {same} (root mean square; allowed: {agreement.tolerance:.1g}); greedy decoding"
-        f" takes the same token at {agreement.greedy:,} of them. Tokenizer and chat template give the ids that were"
-        " trained on.\n"
+        f" positions of training rows are {same} (root mean square; allowed: {agreement.tolerance:.1g}); greedy"
+        f" decoding takes the same token at {agreement.greedy:,} of them. Tokenizer and chat template give the ids that"
+        " were trained on.\n"
     )

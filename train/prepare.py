@@ -71,7 +71,7 @@ def _one_list_of_sources(tokens: Tokens, held_out: Tokens) -> tuple[Tokens, Toke
 def read_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model's folder; `UserError` if there is none, or only one that would need its own code."""
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise UserError(
             f"no usable tokenizer: {str(error).splitlines()[0]}",

@@ -1,8 +1,8 @@
 """The memory of one training step, read off a run without memory: the trainer's own code over fake tensors.
 
 `FSDPMemTracker` of torch follows every storage while the real model, sharding, checkpointing and loss run on tensors
-that have a shape and no bytes, in a process group of the wanted size that talks to nobody. The tracker is a private part
-of torch; `closed_form.py` says the same from arithmetic alone, and a test holds the two together.
+that have a shape and no bytes, in a process group of the wanted size that talks to nobody. The tracker is a private
+part of torch; `closed_form.py` says the same from arithmetic alone, and a test holds the two together.
 """
 
 import warnings
@@ -86,11 +86,11 @@ class _Phases:
                 self.peaks[self.phase] = dict(now)
 
 
-class _Sharded(_Phases, FSDPMemTracker):  # type: ignore[misc]
+class _Sharded(_Phases, FSDPMemTracker):  # type: ignore[misc, no-untyped-call]
     pass
 
 
-class _Plain(_Phases, MemTracker):  # type: ignore[misc]
+class _Plain(_Phases, MemTracker):  # type: ignore[misc, no-untyped-call]
     pass
 
 

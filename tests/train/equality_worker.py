@@ -26,8 +26,8 @@ STEPS, ROWS, BATCH = 20, 64, 16
 
 
 def config_of(folder: str, out: str, **options: Any) -> TrainConfig:
-    return TrainConfig(
-        **{
+    return TrainConfig.model_validate(
+        {
             "model": folder, "out": out, "precision": "fp32", "activation_checkpointing": "none", "max_length": 64,
             "batch_size": BATCH, "lr": 1e-3, "epochs": 5, "seed": 5, "save_every": 0, "eval_every": 10**6, "keep": 1,
         }

@@ -45,7 +45,7 @@ def train(
             logits = model(ids[None], use_cache=False).logits[0, :-1]
             nll = torch.nn.functional.cross_entropy(logits, ids[1:], reduction="none")
             loss = loss + (nll * torch.from_numpy(tokens.turns[piece][1:] > 0)).sum() / supervised
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         curve.norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
         curve.losses.append(float(loss.detach()))
         optimizer.step()

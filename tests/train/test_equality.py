@@ -63,7 +63,7 @@ def test_every_mode_of_one_process_is_the_textbook(family: str, tied: bool, tmp_
 
 def test_two_processes_are_the_textbook(tmp_path: Path) -> None:
     """All families, tied and untied, in one pair of processes: sharded, packed, accumulated, and all together."""
-    cases = []
+    cases: list[dict[str, Any]] = []
     for family in FAMILIES:
         for tied in (False, True):
             folder = tiny_model(family, tmp_path / f"{family}-{tied}", tied)
@@ -81,7 +81,7 @@ def test_two_processes_are_the_textbook(tmp_path: Path) -> None:
     assert code == 0
     expected: dict[str, reference.Curve] = {}
     for case in cases:
-        folder = case["model"]
-        if folder not in expected:
-            expected[folder] = yardstick(Path(folder), seed=2)
-        check(Path(case["out"]), expected[folder])
+        named = case["model"]
+        if named not in expected:
+            expected[named] = yardstick(Path(named), seed=2)
+        check(Path(case["out"]), expected[named])

@@ -115,7 +115,7 @@ def test_lora_is_merged_when_exported(job: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--model", "nowhere"], "nowhere: no such folder"),
+        (["--model", "nowhere"], "nowhere: no such model"),
         (["--model", "base", "--lr", "0"], "--lr"),
         (["--model", "base", "--max-length", "4096"], "--max-length 512"),
         (["--model", "base", "--template", "tokenizer"], "--template tulu"),

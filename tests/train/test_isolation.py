@@ -22,6 +22,10 @@ CPU = torch.device("cpu")
 PLAIN = TrainConfig(precision="fp32", activation_checkpointing="none")
 
 
+def stock_of(config: Any) -> Any:
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+
+
 def objective_of(folder: Path, config: TrainConfig = PLAIN) -> Sft:
     causal = model.skeleton(model.read_config(folder))
     objective = Sft(causal, ["a"])
@@ -82,9 +86,9 @@ def test_a_sliding_window_is_kept_within_a_conversation(tmp_path: Path) -> None:
         "mistral", vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=256, sliding_window=8,
     )  # fmt: skip
-    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path)
-    objective = objective_of(tmp_path).eval()
-    stock = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    stock_of(config).save_pretrained(tmp_path)
+    objective: Any = objective_of(tmp_path).eval()
+    stock: Any = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     tokens = tokens_of(
         [list(range(5, 35)), list(range(50, 55)), list(range(60, 81))], [[0, *[1] * n] for n in (29, 4, 20)]
     )
@@ -111,7 +115,7 @@ def test_a_family_that_ignores_segments_is_refused(tmp_path: Path) -> None:
         "falcon", vocab_size=400, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, alibi=False,
         hidden_dropout=0.0, attention_dropout=0.0,
     )  # fmt: skip
-    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path)
+    stock_of(config).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"falcon: .*attention of its own"):
         probe(objective_of(tmp_path), CPU)
 

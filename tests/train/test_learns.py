@@ -28,7 +28,7 @@ def learn(folder: Path, rows: Path, **options: Any) -> Trained:
 
 def decoded(folder: Path, messages: list[dict[str, str]]) -> tuple[str, str]:
     """What the exported model says after the conversation's last question, and what stands in the data."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     asked = tokenizer.apply_chat_template(
         messages[:-1], add_generation_prompt=True, return_tensors="pt", return_dict=True

@@ -127,7 +127,7 @@ GOLDEN = {
     "llama2": (
         "<s>[INST] How long does rye bread keep? [/INST] About a week. </s>"
         "<s>[INST] And in the freezer? [/INST] Three months, sliced. </s>",
-        ["About a week. </s>", "Three months, sliced. </s>"],
+        [" About a week. </s>", " Three months, sliced. </s>"],
     ),
     "llama3": (
         "<s><|start|>user<|end|>\n\nHow long does rye bread keep?<|eot|>"
@@ -269,7 +269,8 @@ def test_whatever_people_write_it_is_found(
     rendered = own(TEMPLATES[name]).render(messages)
     shown = [m["content"].strip() if name in TRIMS else m["content"] for m in messages]
     assert written(rendered) == shown
-    assert supervised(rendered) == [answer + STOPS[name] for answer in shown[1::2]]
+    space = " " if name == "llama2" else ""  # which that template puts before an answer
+    assert supervised(rendered) == [space + answer + STOPS[name] for answer in shown[1::2]]
 
 
 @settings(deadline=None, max_examples=200)
