@@ -5,15 +5,19 @@ travel to the attention of every layer as the keyword `cu_seq_lens_q`. Positions
 builds a cache, or never looks at them, leaks. Nor would a mask do: it costs T x T and bars the flash kernels.
 """
 
+from inspect import signature
 from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 NAME = "caravan"
+# torch 2.11 takes grouped heads as they come, and does not know the word.
+_GROUPED: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
 
 
 def attend(
@@ -38,12 +42,10 @@ def attend(
     if attention_mask is not None or softcap is not None or cu_seq_lens_q is None:
         raise NotImplementedError("this attention takes segments, no mask and no cap of the scores")
     window = sliding_window if sliding_window is not None and sliding_window > 0 else None
+    if isinstance(cu_seq_lens_q, Tensor) and (dropout or query.dtype == torch.float32):
+        cu_seq_lens_q = tuple(cu_seq_lens_q.tolist())  # flash kernels have neither: slower, but it computes
     if isinstance(cu_seq_lens_q, Tensor):
-        from torch.nn.attention.varlen import varlen_attn
-
         assert max_length_q is not None
-        if dropout:
-            raise NotImplementedError("attention dropout is not there on this device: set it to 0 in config.json")
         out = varlen_attn(
             query[0].transpose(0, 1),
             key[0].transpose(0, 1),
@@ -54,7 +56,7 @@ def attend(
             max_length_q,
             scale=scaling,
             window_size=(-1 if window is None else window - 1, 0),
-            enable_gqa=query.shape[1] != key.shape[1],
+            **(_GROUPED if query.shape[1] != key.shape[1] else {}),
         )
         assert isinstance(out, Tensor)
         return out[None], None

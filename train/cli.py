@@ -52,6 +52,7 @@ READING = (
         "warmup",
     ),
     *("weight_decay", "clip", "seed", "packing", "micro_batch_size", "precision", "nproc", "out"),
+    *("activation_checkpointing", "lora_rank"),
 )
 
 # What a plan depends on.
@@ -143,6 +144,9 @@ def check(
     stanza: Annotated[
         Tool | None, typer.Option(help="Print the same recipe for another tool in place of the report.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Break a run of 8 steps in the middle, and compare all weights; trains.")
+    ] = False,
     json_: Json = False,
     **given: Any,
 ) -> int:
@@ -151,6 +155,12 @@ def check(
     from caravan.train.config import load
 
     resolved = load(config, given | {"data": data})
+    if resume:
+        from caravan.train.resumption import prove
+
+        proof = prove(resolved, Progress())
+        show.resumed(proof, json_)
+        return terminal.DONE if proof.same else terminal.FOUND
     if stanza is not None:
         from caravan.train.stanza import stanza_of
 

@@ -13,11 +13,12 @@ _GROUPS = (
 )
 
 
-def gpu_memory(index: int) -> float | None:
-    """GiB of this GPU; None where torch finds no GPU at all."""
+def gpu_memory(local_rank: int) -> float | None:
+    """GiB of the GPU on which this process will compute; None where torch finds no GPU at all."""
     if not torch.cuda.is_available():
         return None
-    with torch.cuda.device(index):  # the process will compute there: no context is made on another
+    index = local_rank if local_rank < torch.cuda.device_count() else 0  # Slurm shows each task its own GPU
+    with torch.cuda.device(index):  # no context is made on another
         return torch.cuda.mem_get_info()[1] / GIB
 
 

@@ -6,6 +6,7 @@ its start is arithmetic (`closed_form.py`), as it must not take time. What neith
 """
 
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -19,8 +20,9 @@ from caravan.train import change, cost, machine, place, shapes
 from caravan.train.change import Change
 from caravan.train.closed_form import Parts, sizes
 from caravan.train.config import TrainConfig
-from caravan.train.need import GIB, LIBRARIES, MARGIN, Need, Phases, Setting, closed_phases, need
+from caravan.train.need import GIB, MARGIN, Need, Phases, Setting, closed_phases, need
 
+_ON_GPUS = r"on \1 GPUs"  # what the planner's flag --gpus is to a run
 LARGEST = 4096  # maximal lengths at a time: no micro-batch above is looked for
 
 
@@ -146,28 +148,38 @@ def check_fits(config: TrainConfig) -> float:
         return 0.0  # `launch.join` refuses it, and says why
     setting = Setting(config.model, shapes.shape(config.model), config, here.size)
     needed = need(closed_phases(setting), setting, sizes(setting.config, config))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE") or max(here.size // config.nnodes, 1))  # processes on this node
     there = machine.gpu_memory(here.local_rank)
-    if there is not None:
-        memory = config.gpu_memory or there
-        if needed.total > memory * GIB:
-            found = change.changes(setting, change.ON_GPUS, [_fits(closed_phases, memory)])
-            others = [f"{flags.replace('--gpus', 'on GPUs:')} ({gib:.1f} GiB)" for flags, gib in found]
-            raise _refusal(setting, needed, needed.total / GIB, f"a GPU here has {memory:.1f} GiB", others)
-        return needed.parts.total / GIB
-    memory = config.gpu_memory or machine.cpu_memory()
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE") or max(here.size // config.nnodes, 1))
+    if there is None:
+        _check_cpu(setting, needed, local, config.gpu_memory or machine.cpu_memory())
+        return needed.resident / GIB
+    memory = config.gpu_memory or there
+    if needed.total > memory * GIB:
+        found = change.changes(setting, change.ON_GPUS, [_fits(closed_phases, memory)])
+        others = [f"{re.sub('--gpus ([0-9]+)', _ON_GPUS, flags)} ({gib:.1f} GiB)" for flags, gib in found]
+        raise _refusal(setting, needed, needed.total / GIB, f"a GPU here has {memory:.1f} GiB", others)
+    beside, free = local * needed.host / GIB, machine.cpu_memory()
+    if beside > free:
+        raise UserError(
+            f"offloading needs {beside:.1f} GiB of CPU memory, {free:.1f} GiB are free here",
+            where="--cpu-offload",
+            fix="take more nodes, or adapters (--lora-rank 16)",
+        )
+    return needed.parts.total / GIB
 
-    def resident(some: Setting) -> float | None:
-        found = need(closed_phases(some), some, sizes(some.config, some.run))
-        gib = processes * (found.parts.total + found.host + LIBRARIES) / GIB
+
+def _check_cpu(setting: Setting, needed: Need, local: int, memory: float) -> None:
+    """Raise `UserError` where `local` processes of this run do not find room in so many GiB."""
+
+    def fits(some: Setting) -> float | None:
+        gib = local * need(closed_phases(some), some, sizes(some.config, some.run)).resident / GIB
         return gib if gib <= memory else None
 
-    if resident(setting) is None:
-        total = processes * (needed.parts.total + needed.host + LIBRARIES) / GIB
-        found = change.changes(setting, change.ON_CPU, [resident], 2)
-        others = _elsewhere(setting)[: 3 - len(found)] + [f"{flags} here ({gib:.1f} GiB)" for flags, gib in found]
-        raise _refusal(setting, needed, total, f"this machine has {memory:.1f} GiB free", others)
-    return (needed.parts.total + needed.host + LIBRARIES) / GIB
+    total = local * needed.resident / GIB
+    if total > memory:
+        here = [f"{flags} here ({gib:.1f} GiB)" for flags, gib in change.changes(setting, change.ON_CPU, [fits], 2)]
+        others = _elsewhere(setting)[: 3 - len(here)] + here
+        raise _refusal(setting, needed, total, f"{memory:.1f} GiB are free here", others)
 
 
 def _elsewhere(setting: Setting) -> list[str]:
@@ -188,7 +200,7 @@ def _elsewhere(setting: Setting) -> list[str]:
 def _refusal(setting: Setting, needed: Need, total: float, there: str, others: list[str]) -> UserError:
     parts = ", ".join(f"{name} {gib:.1f}" for name, gib in _gib(needed.parts).items() if gib >= 0.05)
     return UserError(
-        f"needs {total:.1f} GiB ({parts}), and {there}",
+        f"this run needs {total:.1f} GiB ({parts}), {there}",
         where=setting.name,
         fix=f"what would fit: {', or '.join(others)}" if others else "take a smaller model",
     )

@@ -26,7 +26,7 @@ def prepare(objective: Objective, config: TrainConfig, mesh: Any) -> None:
     models.recompute(layers, config.activation_checkpointing)
     if config.compile:
         for layer in layers:
-            layer.compile(dynamic=True)
+            layer.compile()
     if mesh is None:
         return
     warnings.filterwarnings("ignore", "FSDP2-wrapped module")  # OPT's blocks give views, on which nothing is in place

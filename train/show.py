@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # heavy ones: the caller has them already
     from caravan.train.audit import Audit, Finding
     from caravan.train.fit import Trained
     from caravan.train.replay import Replayed
+    from caravan.train.resumption import Resumed
 
 # Two shades each, by turns, show where tokens begin and end. Colours of the 256 that every terminal has.
 LOSS = ("color(16) on color(151)", "color(16) on color(114)")
@@ -260,6 +261,16 @@ def replayed(items: "Sequence[Replayed]", as_json: bool) -> None:
         return
     rows = [[", ".join(i.row_ids), i.finite, i.tokens, i.loss, i.largest_gradient] for i in ordered]
     table("Rows of the failed step, each alone", ["row", "finite", "tokens", "loss", "largest gradient"], rows)
+
+
+def resumed(proof: "Resumed", as_json: bool) -> None:
+    """Whether a run that was broken ended in the same bits."""
+    if as_json:
+        print_json(asdict(proof) | {"same": proof.same})
+    elif proof.same:
+        out(f"the same bits after {proof.steps} steps, broken in the middle or not: {proof.straight[:12]}")
+    else:
+        out(f"not the same after {proof.steps} steps: {proof.straight[:12]} in one go, {proof.broken[:12]} broken")
 
 
 LOGGED = {

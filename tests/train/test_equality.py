@@ -6,16 +6,22 @@ and untied; on ragged conversations.
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
+import transformers
 
 import reference
+from caravan.curate.single import convert
+from caravan.terminal import Progress
 from caravan.train import launch, prepare, spawn
 from caravan.train.config import TrainConfig
+from caravan.train.fit import fit
 from equality_worker import STEPS, config_of, data_of, run_case
 from tiny import FAMILIES, tiny_model
 
@@ -85,3 +91,43 @@ def test_two_processes_are_the_textbook(tmp_path: Path) -> None:
         if named not in expected:
             expected[named] = yardstick(Path(named), seed=2)
         check(Path(case["out"]), expected[named])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("family", "tokenizer"),
+    [("llama", "tinyllama-1.1b-3T"), ("mistral", "mistral-7b-v0.1"), ("gpt2", "gpt2-base"), ("qwen2", "llama2-7b-hf")],
+)
+def test_real_conversations_with_real_tokenizers_are_the_textbook(
+    family: str, tokenizer: str, tmp_path: Path, real_data: Path
+) -> None:
+    """Rows of Alpaca, Dolly and ShareGPT, through the whole of `fit`: tokens, packing, the loop, the export."""
+    folder = tmp_path / "model"
+    vocabulary = len(transformers.AutoTokenizer.from_pretrained(real_data / "tokenizers" / tokenizer))
+    tiny_model(family, folder, vocab=vocabulary)
+    for file in (real_data / "tokenizers" / tokenizer).iterdir():
+        if file.name != "config.json":
+            shutil.copy(file, folder)
+    files = ("alpaca/llamafactory_alpaca_en_demo.json", "sharegpt/fastchat_dummy_conversation.json", "dolly")
+    frames = [convert(real_data / file).frame.head(60).select("messages", "source") for file in files]
+    named = [
+        frame.with_columns(pl.lit(file.split("/")[0]).alias("source"))
+        for frame, file in zip(frames, files, strict=True)
+    ]
+    pl.concat(named).write_parquet(tmp_path / "rows.parquet")
+    config = config_of(
+        str(folder),
+        str(tmp_path / "run"),
+        data=str(tmp_path / "rows.parquet"),
+        max_length=256,
+        max_steps=STEPS,
+        epochs=3,
+    )
+    data = prepare.read_data(config, folder, Progress(quiet=True))
+    order = prepare.order_of(config, data.tokens, 1, 1)
+    steps = [[item for items in order.step(n) for item in items] for n in range(STEPS)]
+    expected = reference.train(folder, data.tokens, steps, lr=1e-3, total=STEPS)
+    fit(config)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in lines] == pytest.approx(expected.losses, rel=1e-5)
+    assert [line["grad_norm"] for line in lines] == pytest.approx(expected.norms, rel=1e-5)

@@ -90,6 +90,37 @@ def test_two_ranks_go_on_as_one_with_the_same_order(job: Path) -> None:
     assert [line["loss"] for line in one] == pytest.approx([line["loss"] for line in two], rel=1e-5)
 
 
+@pytest.mark.parametrize("how", [["--replicas", "2"], ["--cpu-offload"], ["--micro-batch-size", "4", "--no-packing"]])
+def test_how_it_is_spread_over_two_processes_changes_no_figure(job: Path, how: list[str]) -> None:
+    """HSDP, offloaded shards, other bins: the losses of one plain process."""
+    train("fsdp", "--model", "base", "--out", "plain", *QUICK, cwd=job)
+    train("fsdp", "--model", "base", "--nproc", "2", *how, *QUICK, cwd=job)
+    plain, spread = (losses(job / out) for out in ("plain", "run"))
+    assert spread == pytest.approx(plain, rel=1e-5)
+
+
+def losses(out: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_compiled_blocks_change_no_figure(job: Path) -> None:
+    """Needs a C++ compiler here, and a minute."""
+    train("fsdp", "--model", "base", "--out", "plain", *QUICK, cwd=job)
+    train("fsdp", "--model", "base", "--compile", *QUICK, cwd=job)
+    assert losses(job / "run") == pytest.approx(losses(job / "plain"), rel=1e-5)
+
+
+def test_resuming_is_proven_on_the_model_itself(job: Path) -> None:
+    done = train(
+        "check", "--resume", "--model", "base", "--json", *QUICK, "--batch-size", "4", "--epochs", "2", cwd=job
+    )
+    told = json.loads(done.stdout)
+    assert told["same"] is True
+    assert told["steps"] == 8
+    assert {path.name for path in job.iterdir()} == {"base", "cache", "mix"}
+
+
 def test_it_runs_within_torchrun(job: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*torchrun, "-m", "caravan.train.cli", "fsdp", "--model", "base", *QUICK]

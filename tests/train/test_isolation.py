@@ -88,7 +88,7 @@ def test_a_sliding_window_is_kept_within_a_conversation(tmp_path: Path) -> None:
     )  # fmt: skip
     stock_of(config).save_pretrained(tmp_path)
     objective: Any = objective_of(tmp_path).eval()
-    stock: Any = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    stock = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).train(False)
     tokens = tokens_of(
         [list(range(5, 35)), list(range(50, 55)), list(range(60, 81))], [[0, *[1] * n] for n in (29, 4, 20)]
     )
