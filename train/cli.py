@@ -131,7 +131,9 @@ def plan(
     from caravan.train import plan as plans
     from caravan.train.config import load
 
-    found = plans.plan(load(config, given), gpus=gpus, gpu=gpu, price=price, examples=examples, mean_length=mean_length)
+    found = plans.plan(
+        load(config, given, None), gpus=gpus, gpu=gpu, price=price, examples=examples, mean_length=mean_length
+    )
     plans.show_plan(found, json_)
     return terminal.DONE if found.fits else terminal.FOUND
 

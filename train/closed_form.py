@@ -38,7 +38,7 @@ from transformers import PretrainedConfig
 
 from caravan.train import model as models
 from caravan.train.config import DPOConfig, TrainConfig
-from caravan.train.loss import CHUNK
+from caravan.train.loss import chunk_rows
 
 EMBEDDING = "embedding"
 LOSS = "loss"
@@ -202,8 +202,8 @@ def estimate(size: Sizes, run: TrainConfig, gpus: int, *, accumulates: bool = Tr
         held = per_block * (index if share else index + 1) + inside
         return before(done) + Parts(working=copies + own + (0.0 if whole else c * head), activations=held)
 
-    chunk = min(max(1, CHUNK // size.vocabulary), t) * size.vocabulary * (4 + c if c == 2 else 4)
-    several = 2 if t * size.vocabulary > CHUNK else 1  # the last chunk is there until the next takes its place
+    chunk = min(chunk_rows(size.vocabulary), t) * size.vocabulary * (4 + c if c == 2 else 4)
+    several = 2 if t > chunk_rows(size.vocabulary) else 1  # the last chunk is there until the next takes its place
     scoring = 4 * head + max(several * chunk, chunk + (c * head if c == 2 else 0)) + c * t * h
     norm = 2 * c * t * h if size.kind in _LAYER_NORM else (4 + 2 * c) * t * h
     tied = 2 * size.embedding if size.tied and head else 0  # two gradients and their sum are there at once

@@ -34,22 +34,22 @@ class TrainConfig(BaseModel):
         default=None, description="Parquet of held-out rows; default: validation.parquet by the data."
     )
 
-    epochs: int = Field(default=2, ge=1, description="Passes over the data.")
+    epochs: int = Field(default=2, ge=1, le=100_000, description="Passes over the data.")
     batch_size: int = Field(default=128, ge=1, description="Conversations (or bins) in a step, over all GPUs.")
     batch_unit: Literal["examples", "bins"] = Field(
         default="examples", description="What a batch counts: conversations, as in the paper, or full bins."
     )
-    lr: float = Field(default=2e-5, gt=0, description="Peak learning rate.")
+    lr: float = Field(default=2e-5, gt=0, allow_inf_nan=False, description="Peak learning rate.")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine", description="Decay after the warm-up, to zero."
     )
     warmup: float = Field(default=0.03, ge=0, le=1, description="Share of the steps in which the rate rises from zero.")
-    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's, on matrices only.")
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="AdamW's, on matrices only.")
     beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW's first decay.")
     beta2: float = Field(default=0.999, ge=0, lt=1, description="AdamW's second decay.")
     clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the order, of dropout and of adapters.")
-    max_steps: int | None = Field(default=None, ge=1, description="Stop the recipe after this many steps.")
+    max_steps: int | None = Field(default=None, ge=1, description="Steps at most; the schedule ends there.")
 
     packing: bool = Field(default=True, description="Several conversations in one bin, isolated from one another.")
     micro_batch_size: int = Field(default=1, ge=1, description="Maximal lengths that a GPU holds at a time: its bin.")
@@ -66,7 +66,9 @@ class TrainConfig(BaseModel):
     random_weights: bool = Field(default=False, description="Start from random weights (for speed measurements).")
 
     lora_rank: int = Field(default=0, ge=0, description="Train low-rank adapters of this rank; 0: all weights.")
-    lora_alpha: float = Field(default=16.0, gt=0, description="Adapters are scaled by alpha / rank.")
+    lora_alpha: float = Field(
+        default=16.0, gt=0, allow_inf_nan=False, description="Adapters are scaled by alpha / rank."
+    )
 
     save_every: int = Field(default=200, ge=0, description="Steps between checkpoints; 0: only at the end.")
     keep: int = Field(default=2, ge=1, description="Checkpoints kept, the newest.")
@@ -88,6 +90,9 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        for name, value in self:
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"{name} has a character NUL, which no path has")
         if self.node_rank >= self.nnodes:
             raise ValueError(f"node_rank {self.node_rank} is not below nnodes {self.nnodes}")
         if self.cpu_offload and self.precision == "fp32" and self.compile:
@@ -99,8 +104,10 @@ class TrainConfig(BaseModel):
         free = {
             *("data", "out", "validation", "keep", "save_every", "time_budget", "eval_every", "trackers", "model"),
             *("nproc", "nnodes", "node_rank", "master", "gpu_memory", "replicas", "cpu_offload", "compile", "liger"),
-            *("micro_batch_size", "activation_checkpointing", "random_weights", "packing"),
+            "activation_checkpointing",
         }
+        if self.batch_unit == "examples":  # else bins are what a step counts
+            free |= {"micro_batch_size", "packing"}
         return self.model_dump(mode="json", exclude=free)
 
 
@@ -109,18 +116,20 @@ class DPOConfig(TrainConfig):
 
     data: str = Field(default="prefs.parquet", description="Preferences, as `curate convert` writes them.")
     out: str = Field(default="run-dpo", description="The run's folder: checkpoints, metrics, the exported model.")
-    epochs: int = Field(default=1, ge=1, description="Passes over the data.")
-    lr: float = Field(default=5e-7, gt=0, description="Peak learning rate.")
+    epochs: int = Field(default=1, ge=1, le=100_000, description="Passes over the data.")
+    lr: float = Field(default=5e-7, gt=0, allow_inf_nan=False, description="Peak learning rate.")
     warmup: float = Field(default=0.1, ge=0, le=1, description="Share of the steps in which the rate rises from zero.")
     validation_share: float = Field(
         default=0.0, ge=0, lt=1, description="Share of the prompts held out, where no --validation is named."
     )
-    beta: float = Field(default=0.1, gt=0, description="How strongly the reference holds.")
+    beta: float = Field(default=0.1, gt=0, allow_inf_nan=False, description="How strongly the reference holds.")
     length_normalised: bool = Field(default=False, description="Mean instead of summed log-probabilities of an answer.")
 
 
-def load(path: str | None, given: dict[str, Any], kind: type[TrainConfig] = TrainConfig) -> TrainConfig:
+def load(path: str | None, given: dict[str, Any], kind: type[TrainConfig] | None = TrainConfig) -> TrainConfig:
     """The run's configuration: the file's keys, and over them those given on the command line.
+
+    Without a `kind` the file's keys say which it is: only `DPOConfig` has some of them.
 
     Raises `UserError` for a file that cannot be read, an unknown key, or a value that does not fit.
     """
@@ -130,9 +139,15 @@ def load(path: str | None, given: dict[str, Any], kind: type[TrainConfig] = Trai
             table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(error.strerror or "cannot be read", where=path, fix="name a TOML file") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"not TOML: {error}", where=path, fix="write key = value lines") from None
     table |= {name: value for name, value in given.items() if value is not None}
+    if kind is None:
+        kind = (
+            DPOConfig
+            if table.keys() & (DPOConfig.model_fields.keys() - TrainConfig.model_fields.keys())
+            else TrainConfig
+        )
     for name in table:
         if name not in kind.model_fields:
             raise UserError(f"no option {name!r}", where=path or "", fix=did_you_mean(name, kind.model_fields))

@@ -53,14 +53,15 @@ class Speed:
 
 
 def cards(gpu: str | None, memory: float) -> dict[str, Card]:
-    """The card of this name, or those with about this memory; `UserError` for an unknown name."""
-    if gpu is not None:
-        known = {name.lower(): name for name in CARDS}
-        if gpu.lower() not in known:
-            raise UserError(f"no GPU {gpu!r} in the table", where="--gpu", fix=did_you_mean(gpu, CARDS))
-        return {known[gpu.lower()]: CARDS[known[gpu.lower()]]}
-    near = {name: card for name, card in CARDS.items() if abs(card.memory / memory - 1) < 0.15}
-    return near or {name: CARDS[name] for name in ("A100 80GB", "H100 SXM")}
+    """Cards with about this memory; of those whose name begins so, where one is named (`A100`, `h100 sxm`).
+
+    Raises `UserError` for a name with which none begins.
+    """
+    named = {name: card for name, card in CARDS.items() if name.lower().startswith((gpu or "").lower())}
+    if not named:
+        raise UserError(f"no GPU {gpu!r} in the table", where="--gpu", fix=did_you_mean(gpu or "", CARDS))
+    near = {name: card for name, card in named.items() if abs(card.memory / memory - 1) < 0.15}
+    return near or (named if gpu else {name: CARDS[name] for name in ("A100 80GB", "H100 SXM")})
 
 
 def step_tokens(run: TrainConfig, mean_length: float | None) -> int:

@@ -23,7 +23,7 @@ from caravan.train import checkpoint, hub, loadback, prepare
 from caravan.train import config as configs
 from caravan.train.config import DPOConfig, TrainConfig
 from caravan.train.launch import World
-from caravan.train.model_card import model_card
+from caravan.train.model_card import base_name, model_card
 from caravan.train.objective import Objective
 from caravan.train.rows import Rows
 from caravan.train.template import Template
@@ -70,7 +70,7 @@ def export(
                 loadback.compare_tokenizer(aside, template, rows, tokens, chosen)
                 if rows.manifest is not None:
                     manifest.write(rows.manifest, aside)
-                configs.write(config, aside / CONFIG)
+                configs.write(_without_places(config), aside / CONFIG)
                 card = model_card(config, rows, tokens, template, agreement, results)
                 (aside / "README.md").write_text(card, encoding="utf-8")
                 _finish(aside, folder)
@@ -119,6 +119,14 @@ def export_checkpoint(run: Path, step: int | None, out: Path, progress: Progress
         tokens=data.tokens,
         results=_logged(run, int(path.name.removeprefix("step-"))),
     )
+
+
+def _without_places(config: TrainConfig) -> TrainConfig:
+    """The options as others may see them: names of files, not where they lie, and nothing of the machines."""
+    names = {"data": Path(config.data).name, "out": "run", "model": base_name(config), "master": TrainConfig().master}
+    if config.validation is not None:
+        names["validation"] = Path(config.validation).name
+    return config.model_copy(update=names | {"nproc": None, "nnodes": 1, "node_rank": 0, "gpu_memory": None})
 
 
 def _begin(aside: Path, folder: Path) -> UserError | None:

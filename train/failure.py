@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from caravan.errors import UserError
-from caravan.train.config import TrainConfig
 from caravan.train.loader import Bin
 from caravan.train.objective import Objective
 
@@ -28,23 +27,26 @@ def stop_on(
     checkpoints: "Checkpoints",
     objective: Objective,
     optimizer: torch.optim.Optimizer,
-    config: TrainConfig,
     world: "World",
 ) -> NoReturn:
     """Save the weights as they were before the step, write `failed.json` with its bad bins, and raise `UserError`.
 
     Collective: every rank raises. `train replay RUN` computes the rows of that file again, one by one.
     """
-    bad = [
+    bins_here: list[dict[str, Any]] = [
         {
             "rank": world.rank,
             "round": n,
             "rows": [item * objective.group + k for item in items for k in range(objective.group)],
         }
-        for n, (items, loss) in enumerate(zip(bins, losses.tolist(), strict=True))
-        if not math.isfinite(loss)
+        for n, items in enumerate(bins)
+        if items
     ]
-    everywhere: list[dict[str, Any]] = [entry for entries in world.gather(bad) for entry in entries]
+    bad = [entry for entry in bins_here if not math.isfinite(losses[entry["round"]])]
+    everywhere = _of_all_ranks(bad, world)
+    by_loss = bool(everywhere)
+    if not by_loss:  # the gradient alone is not finite: any of the step's rows may have done it
+        everywhere = _of_all_ranks(bins_here, world)
     optimizer.zero_grad()
     checkpoints.save(step, objective, optimizer)
     checkpoints.wait()
@@ -52,11 +54,15 @@ def stop_on(
         entry["row_ids"] = [data.tokens.row_ids[row] for row in entry["rows"]]
     folder = checkpoints.folder.parent
     if not world.rank:
-        report = {"step": step + 1, "bins": everywhere, "options": config.model_dump(mode="json")}
+        report = {"step": step + 1, "bins": everywhere}
         (folder / FAILED).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     where = f"{folder}, step {step + 1}"
-    if not everywhere:
-        raise UserError("the gradient is not finite, though every loss is", where=where, fix="lower --lr or --clip")
+    if not by_loss:
+        raise UserError(
+            "the gradient is not finite, though every loss is",
+            where=where,
+            fix=f"see which row does it with `train replay {folder}`; the weights before the step are saved",
+        )
     first = everywhere[0]
     named = ", ".join(first["row_ids"][:3])
     more = f" and {len(first['row_ids']) - 3} more" if len(first["row_ids"]) > 3 else ""
@@ -65,3 +71,7 @@ def stop_on(
         where=where,
         fix=f"see which with `train replay {folder}`; the weights before the step are saved",
     )
+
+
+def _of_all_ranks(bins: list[dict[str, Any]], world: "World") -> list[dict[str, Any]]:
+    return [entry for entries in world.gather(bins) for entry in entries]

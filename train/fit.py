@@ -42,12 +42,12 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Trained:
     predicted = plan.check_fits(config)
     with join(config) as world, StopFlag(config.time_budget) as stop:
         if world.rank:
-            progress = Progress(quiet=True)
-        if not world.local_rank:
-            hub.find_model(config.model)  # fetched by one process a node
+            progress = Progress(quiet=True, warns=False)
+        if not world.local_rank:  # one process a node fetches and tokenises; the others find what it made
+            prepare.read_data(config, hub.find_model(config.model), progress)
         world.barrier()
         folder = hub.find_model(config.model)
-        data = prepare.read_data(config, folder, progress)
+        data = prepare.read_data(config, folder, Progress(quiet=True, warns=False))
         if not world.rank:
             _tell_data(data, config, progress)
         objective = prepare.build(config, folder, data, world)
@@ -56,7 +56,8 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Trained:
         out = Path(config.out)
         _make(out, data, world)
         result = loop.run(config, data, objective, world, stop, progress)
-        if result.stopped is None:
+        ended = result.stopped is None
+        if ended and not (result.began == result.total and world.any((out / MODEL / "config.json").exists())):
             export(
                 objective,
                 world,

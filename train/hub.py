@@ -1,6 +1,9 @@
 """A model's folder: one on this machine, or one fetched from the hub (safetensors, config and tokenizer; no code)."""
 
+from hashlib import blake2b
 from pathlib import Path
+
+from huggingface_hub.errors import StrictDataclassError
 
 from caravan.cache import file_sha256, key
 from caravan.errors import UserError
@@ -8,12 +11,31 @@ from caravan.errors import UserError
 # Whatever a model brings beside these (pickled weights, Python files) is never fetched.
 CONFIG = ["*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.*"]
 WEIGHTS = [*CONFIG, "*.safetensors"]
+OTHER_FORMATS = ["consolidated*", "original/*"]  # the same weights once more, under other names
+BLOCKS, BLOCK = 256, 1 << 16
 
 
 def fingerprint(folder: Path) -> str:
-    """Names a model by its config and the names and sizes of its weights: enough to tell a swap, and quick to read."""
-    weights = [[path.name, path.stat().st_size] for path in sorted(folder.glob("*.safetensors"))]
-    return key(file_sha256(folder / "config.json"), weights)
+    """Names a model by its config, and of its weights by sizes, headers and blocks taken evenly from each file.
+
+    Two fine-tunings of one model agree in sizes and headers, but hardly in a block: quick, where hashing all is not.
+    """
+    return key(file_sha256(folder / "config.json"), [_sampled(path) for path in sorted(folder.glob("*.safetensors"))])
+
+
+def _sampled(path: Path) -> list[str | int]:
+    size, found = path.stat().st_size, blake2b(digest_size=16)
+    with path.open("rb") as file:
+        for block in range(BLOCKS):
+            file.seek(block * max(size - BLOCK, 0) // (BLOCKS - 1))
+            found.update(file.read(BLOCK))
+    return [path.name, size, found.hexdigest()]
+
+
+def said(error: Exception) -> str:
+    """What an error of a library says, in one line: the last one, where the first only names a check of theirs."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return (lines[-1] if isinstance(error, StrictDataclassError) else lines[0]).strip()
 
 
 def find_model(name: str, *, weights: bool = True) -> Path:
@@ -35,7 +57,12 @@ def find_model(name: str, *, weights: bool = True) -> Path:
     repository, _, revision = name.partition("@")
     try:
         return Path(
-            snapshot_download(repository, revision=revision or None, allow_patterns=WEIGHTS if weights else CONFIG)
+            snapshot_download(
+                repository,
+                revision=revision or None,
+                allow_patterns=WEIGHTS if weights else CONFIG,
+                ignore_patterns=OTHER_FORMATS,
+            )
         )
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)

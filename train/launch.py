@@ -31,7 +31,7 @@ from caravan.train.place import Place, found
 from caravan.train.spawn import FAILURES, PARENT, processors
 
 ARRIVAL = 300.0  # seconds in which all processes must have come
-PATIENCE = timedelta(minutes=60)  # for a collective: one rank may download a model while the others wait
+PATIENCE = timedelta(minutes=20)  # for a collective: one rank may download a model while the others wait
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def join(config: TrainConfig) -> Iterator[World]:
             world = _world(place, device, config.replicas)
         else:
             world = World(0, 1, place.local_rank, 1, 1, device, None, None)
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or max(processors() // world.local_size, 1)))
+        torch.set_num_threads(_threads(world.local_size))
         yield world
         world.barrier()  # one that ends early takes what it hosts from the others
         well = True
@@ -117,6 +117,12 @@ def join(config: TrainConfig) -> Iterator[World]:
     finally:
         _end_group(well)
         torch.set_num_threads(threads)
+
+
+def _threads(processes: int) -> int:
+    """Threads of one of so many processes on this node: what OMP_NUM_THREADS says, which may be a list of levels."""
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(told) if told.isdecimal() and int(told) else max(processors() // processes, 1)
 
 
 def _device(place: Place) -> torch.device:

@@ -113,6 +113,11 @@ def compare_model(
 
 
 def _compare_logits(trained: Tensor, loaded: Tensor, tolerance: float, tensors: int) -> Agreement:
+    if not bool(trained.isfinite().all()):
+        raise UserError(
+            "the trained model computes numbers that are not finite",
+            fix="train again with a lower --lr; an earlier checkpoint can be exported: `train export --step N`",
+        )
     trained, loaded = (logits - logits.mean(-1, keepdim=True) for logits in (trained, loaded))
     difference = float((trained - loaded).norm() / trained.norm().clamp(min=torch.finfo(torch.float32).tiny))
     if not difference <= tolerance:  # so that NaN fails too

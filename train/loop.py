@@ -20,11 +20,11 @@ from caravan.terminal import Progress
 from caravan.train import config as configs
 from caravan.train.checkpoint import Checkpoints
 from caravan.train.config import TrainConfig
-from caravan.train.failure import stop_on
+from caravan.train.failure import FAILED, stop_on
 from caravan.train.heldout import evaluate, training_sample
 from caravan.train.launch import StopFlag, World
 from caravan.train.loader import Bin, Order, batches, share
-from caravan.train.metrics import Metrics
+from caravan.train.metrics import METRICS, Metrics, read
 from caravan.train.objective import Objective
 from caravan.train.prepare import Data, adamw, identity, order_of
 from caravan.train.speed import Speed
@@ -32,8 +32,9 @@ from caravan.train.speed import Speed
 
 @dataclass(frozen=True)
 class Result:
-    """What the loop came to. `stopped` is the reason of a run that saved and ended early, `figures` the last log."""
+    """What the loop came to, from the step it `began` with; `stopped`: why it ended early, `figures`: the last log."""
 
+    began: int
     steps: int
     total: int
     stopped: str | None
@@ -62,12 +63,19 @@ def run(
     first = step = checkpoints.resume(objective, optimizer)
     if not world.rank:
         configs.write(config, out / "train.toml")
+        (out / FAILED).unlink(missing_ok=True)
     if first:
         progress.say(f"going on from step {first:,} of {total:,}")
     reason: str | None = None
-    figures: dict[str, Any] = {}
+    figures = _logged(out, first, world)
+    # A run that was stopped before an evaluation that was due makes up for it, and the log reads as if never broken.
+    owes = bool(figures) and "eval" not in figures and _evaluation_is_due(config, order, first, total)
     speed = Speed(objective, world)
-    with Metrics(out, world, config.trackers, total, first, progress) as metrics:
+    with Metrics(out, world, config.trackers, total, first - owes, progress) as metrics:
+        if owes:
+            found = _evaluate(config, data, objective, order, world, stop)
+            metrics.log(figures | ({"eval": found} if found else {}))
+            speed.pause()
         while step < total and reason is None:
             bins = order.step(step)
             mine = share(bins, world.rank, world.size)
@@ -82,39 +90,36 @@ def run(
             if unsaved:
                 checkpoints.wait()  # raises, on every rank
             if bad:
-                stop_on(step, mine, computed.losses, data, checkpoints, objective, optimizer, config, world)
+                stop_on(step, mine, computed.losses, data, checkpoints, objective, optimizer, world)
             lr = rate(config, step, total)
             for parameters in optimizer.param_groups:
                 parameters["lr"] = lr
             optimizer.step()
             optimizer.zero_grad()
-            epoch, at = order.place(step)
             step += 1
-            epoch_ends = at + 1 == order.steps_of[epoch]
-            figures = objective.report(sums, counts) | {
-                "step": step,
-                "epoch": epoch + (at + 1) / order.steps_of[epoch],
-                "examples": len(items),
-                "tokens": int(order.lengths[items].sum()),
-                "lr": lr,
-                "grad_norm": norm,
-                "speed": speed.step(_row_lengths(data, items, objective.group)),
-            }
-            if stopping and step < total:
+            figures = objective.report(sums, counts) | _described(order, step, items)
+            figures |= {"lr": lr, "grad_norm": norm, "speed": speed.step(_row_lengths(data, items, objective.group))}
+            if stopping:
                 reason = asked or "another process was asked to stop"
-            elif step == total or (step % config.eval_every == 0 if config.eval_every else epoch_ends):
-                figures["eval"] = _evaluate(config, data, objective, order, world, stop)
+            elif _evaluation_is_due(config, order, step, total):
+                found = _evaluate(config, data, objective, order, world, stop)
+                if found is None:
+                    reason = stop.asked() or "another process was asked to stop"
+                else:
+                    figures["eval"] = found
             metrics.log(figures)
             if reason is None and config.save_every and step % config.save_every == 0 and step < total:
                 metrics.sync()  # the log must not be behind the checkpoint
                 checkpoints.save(step, objective, optimizer)
             speed.pause()
+        if step == total:
+            reason = None  # there is nothing left to go on with
         peak = speed.peak_gib()  # before the last state is copied to be saved
         if step > first:
             metrics.sync()
             checkpoints.save(step, objective, optimizer)
         checkpoints.wait()
-    return Result(step, total, reason, figures, peak)
+    return Result(first, step, total, reason, figures, peak)
 
 
 def compute(objective: Objective, data: Data, bins: list[Bin], scale: float, world: World) -> Computed:
@@ -160,15 +165,37 @@ def _over_ranks(
     return figures[:half], figures[half:], bad_ranks > 0, asked_ranks > 0, unsaved_ranks > 0
 
 
+def _described(order: Order, step: int, items: list[int]) -> dict[str, Any]:
+    """Where the run stands after so many steps, and what the last of them held."""
+    epoch, at = order.place(step - 1)
+    place = epoch + (at + 1) / order.steps_of[epoch]
+    return {"step": step, "epoch": place, "examples": len(items), "tokens": int(order.lengths[items].sum())}
+
+
 def _row_lengths(data: Data, items: list[int], group: int) -> list[int]:
     rows = [item * group + k for item in items for k in range(group)]
     return [int(n) for n in data.tokens.lengths[rows]]
 
 
+def _evaluation_is_due(config: TrainConfig, order: Order, step: int, total: int) -> bool:
+    """After so many steps: at the end, and every `eval_every` steps or at the end of each epoch."""
+    if step in (0, total) or config.eval_every:
+        return step == total or (step > 0 and step % config.eval_every == 0)
+    epoch, at = order.place(step - 1)
+    return at + 1 == order.steps_of[epoch]
+
+
+def _logged(out: Path, step: int, world: World) -> dict[str, Any]:
+    """The record of this step, as rank 0 finds it; empty where there is none."""
+    mine = [] if world.rank or not (out / METRICS).exists() else read(out / METRICS)
+    found: dict[str, Any] = world.gather(next((record for record in mine if record.get("step") == step), {}))[0]
+    return found
+
+
 def _evaluate(
     config: TrainConfig, data: Data, objective: Objective, order: Order, world: World, stop: StopFlag
-) -> dict[str, Any]:
-    """Held-out rows, and a sample of the training rows; what a stop cut short is left out."""
+) -> dict[str, Any] | None:
+    """Held-out rows, and a sample of the training rows; None if a stop cut it short."""
     parts = {"training_sample": (data.tokens, training_sample(data.tokens, objective.group, config.seed))}
     if data.held_out is not None:
         parts["validation"] = (data.held_out, list(range(len(data.held_out) // objective.group)))
@@ -177,4 +204,4 @@ def _evaluate(
         objective.judge(tokens)
         found[name] = evaluate(objective, tokens, items, world, stop, order.capacity)
     objective.judge(data.tokens)
-    return {name: figures for name, figures in found.items() if figures is not None}
+    return found if None not in found.values() else None

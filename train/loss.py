@@ -8,10 +8,12 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 CHUNK = 2**24  # logits held at a time: 64 MiB in fp32
+FEWEST = 512  # positions at a time, though: each chunk reads the whole output layer, and adds to its whole gradient
 
 
-def _rows(vocabulary: int) -> int:
-    return max(1, CHUNK // vocabulary)
+def chunk_rows(vocabulary: int) -> int:
+    """Positions whose logits are held at a time."""
+    return max(FEWEST, CHUNK // vocabulary)
 
 
 class _SummedNll(torch.autograd.Function):
@@ -26,7 +28,7 @@ class _SummedNll(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if wants_weight else None
         grad_bias = torch.zeros_like(bias, dtype=torch.float32) if wants_bias and bias is not None else None
         nll = hidden.new_empty(len(targets), dtype=torch.float32)
-        rows = _rows(len(weight))
+        rows = chunk_rows(len(weight))
         for start in range(0, len(targets), rows):
             chunk, target = hidden[start : start + rows], targets[start : start + rows, None]
             logits = F.linear(chunk, weight, bias).float()
@@ -73,11 +75,11 @@ def log_probabilities(hidden: Tensor, weight: Tensor, bias: Tensor | None, targe
         logits = F.linear(some, weight, bias).float()
         return logits.gather(1, target[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)
 
-    rows = _rows(len(weight))
+    rows = chunk_rows(len(weight))
     parts = zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
     return torch.cat([checkpoint(chunk, *part, use_reentrant=False) for part in parts])
 
 
 def most_likely(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The token that greedy decoding takes at each position [N]; shapes as for `summed_nll`."""
-    return torch.cat([F.linear(some, weight, bias).argmax(-1) for some in torch.split(hidden, _rows(len(weight)))])
+    return torch.cat([F.linear(some, weight, bias).argmax(-1) for some in torch.split(hidden, chunk_rows(len(weight)))])

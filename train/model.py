@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict_loader import load
@@ -27,16 +29,19 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 from transformers.pytorch_utils import Conv1D
 
 from caravan.errors import UserError
-from caravan.train import attention
+from caravan.train import attention, hub
 from caravan.train.config import TrainConfig
 
 
 def read_config(folder: Path) -> Any:
     """The model's `config.json`. Code that a model brings along is never run; `UserError` where it would be needed."""
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"no usable config.json: {str(error).splitlines()[0]}", where=str(folder)) from None
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError, StrictDataclassError) as error:
+        raise UserError(f"no usable config.json: {hub.said(error)}", where=str(folder)) from None
+    if getattr(config, "quantization_config", None) is not None:
+        raise UserError("its weights are quantised", where=str(folder), fix="name the model that they were made from")
+    return config
 
 
 @contextmanager
@@ -66,7 +71,8 @@ def skeleton(model_config: Any) -> Any:
             )
         except KeyError as error:
             if error.args != (attention.NAME,):
-                raise
+                what = f"config.json asks for {error}, which transformers does not have"
+                raise UserError(what, where=model_config.model_type, fix="mend config.json") from None
             raise UserError(
                 "conversations in one bin would see each other: the family has attention of its own, which cannot be"
                 " told the segments",
@@ -134,12 +140,21 @@ def use_liger(model: Any) -> None:
 
 
 def materialise(module: nn.Module, device: torch.device) -> None:
-    """Give meta parameters memory on the device, uninitialised, and move buffers there; what was tied stays tied."""
+    """Give meta parameters memory on the device, uninitialised, and move buffers there; what was tied stays tied.
+
+    Buffers stay on the GPU where parameters are to lie in CPU memory: sharding brought them there, for the computation.
+    """
     places: dict[int, list[tuple[nn.Module, str]]] = {}
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
             places.setdefault(id(parameter), []).append((part, name))
-    module._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t.to(device))  # type: ignore[no-untyped-call]
+
+    def placed(tensor: Tensor) -> Tensor:
+        if tensor.is_meta:
+            return torch.empty_like(tensor, device=device)
+        return tensor if device.type == "cpu" else tensor.to(device)
+
+    module._apply(placed)  # type: ignore[no-untyped-call]
     for (first, its_name), *others in places.values():
         for part, name in others:
             if getattr(part, name) is not getattr(first, its_name):
@@ -204,9 +219,21 @@ def _to_load(model: Any) -> Iterator[tuple[str, Tensor]]:
             yield name.replace(".base_layer.", "."), tensor
 
 
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that the index names, or the single file, or whatever is there; others hold the weights twice."""
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UserError("not an index of safetensors", where=str(index), fix="fetch it again") from None
+        return [folder / name for name in names]
+    return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
+
+
 def _stored(folder: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all tensors in the folder's safetensors, read from the files' headers."""
-    files = sorted(folder.glob("*.safetensors"))
+    files = _weight_files(folder)
     if not files:
         raise UserError(
             "no *.safetensors",
@@ -216,11 +243,11 @@ def _stored(folder: Path) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
         try:
-            with file.open("rb") as opened:
-                header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        except (OSError, ValueError, OverflowError, MemoryError):
+            with safe_open(file, framework="pt") as opened:
+                names = opened.keys()
+                shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in names}
+        except (OSError, SafetensorError):
             raise UserError("not a safetensors file, or cut off", where=str(file), fix="fetch it again") from None
-        shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
     return shapes
 
 

@@ -36,8 +36,9 @@ def model_card(
     config: TrainConfig, rows: Rows, tokens: Tokens, template: Template, agreement: Agreement, results: dict[str, Any]
 ) -> str:
     """The card's text."""
-    base = _base(config)
+    base = base_name(config)
     method = "direct preference optimisation" if isinstance(config, DPOConfig) else "supervised fine-tuning"
+    command = "dpo" if isinstance(config, DPOConfig) else "fsdp"
     how = (
         f"low-rank adapters of rank {config.lora_rank}, merged into the weights" if config.lora_rank else "all weights"
     )
@@ -48,7 +49,7 @@ def model_card(
         f" {int((tokens.turns != 0).sum()):,} of their {int(tokens.offsets[-1]):,} tokens carried loss.\n",
         _data(rows, tokens),
         f"## Recipe\n\n{markdown_table(['option', 'value'], _options(config), left=2)}"
-        "\n`train.toml` has every option: `train fsdp --config train.toml` runs it again.\n",
+        f"\n`train.toml` has every option: `train {command} --config train.toml` runs it again.\n",
         f"## Results\n\n{markdown_table(['figure', 'value'], _figures(results), left=2)}" if results else "",
         LOAD,
         f"An answer ends with {_stops(template)}, which the generation config names.\n",
@@ -60,12 +61,12 @@ def model_card(
 
 def _header(config: TrainConfig) -> str:
     lines = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
-    if "/" in _base(config):
-        lines.append(f"base_model: {yaml_text(_base(config))}")
+    if "/" in base_name(config):
+        lines.append(f"base_model: {yaml_text(base_name(config))}")
     return "\n".join([*lines, "tags:", "- instruction-tuning", "- caravan", "---", ""])
 
 
-def _base(config: TrainConfig) -> str:
+def base_name(config: TrainConfig) -> str:
     """The base model's name on the hub, or that of its folder: where that lies is nobody's business."""
     on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", config.model) and not Path(config.model).exists()
     return config.model.partition("@")[0] if on_hub else Path(config.model).resolve().name
@@ -98,7 +99,7 @@ def _data(rows: Rows, tokens: Tokens) -> str:
 
 
 def _options(config: TrainConfig) -> list[list[str]]:
-    told = config.same_run() | {"model": _base(config)}
+    told = config.same_run() | {"model": base_name(config)}
     return [[name, "not set" if value is None else str(value)] for name, value in told.items()]
 
 

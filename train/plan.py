@@ -5,6 +5,7 @@ its start is arithmetic (`closed_form.py`), as it must not take time. What neith
 (`need.py`: the CUDA context, NCCL's buffers, a margin for the allocator).
 """
 
+import math
 import os
 import re
 from bisect import bisect_right
@@ -20,6 +21,7 @@ from caravan.train import change, cost, machine, place, shapes
 from caravan.train.change import Change
 from caravan.train.closed_form import Parts, sizes
 from caravan.train.config import TrainConfig
+from caravan.train.loss import chunk_rows
 from caravan.train.need import GIB, MARGIN, Need, Phases, Setting, closed_phases, need
 
 _ON_GPUS = r"on \1 GPUs"  # what the planner's flag --gpus is to a run
@@ -64,9 +66,9 @@ def plan(
 ) -> Plan:
     """Trace a step of this run on `gpus` GPUs of `run.gpu_memory` GiB (default 80), and look for what would fit.
 
-    `config` in place of the model that `run.model` names. `gpu` is one of `cost.CARDS`, default all with about that
-    memory; `price` is that of a GPU hour. With `examples` and their `mean_length` in tokens, time and cost are those of
-    the whole run.
+    `config` in place of the model that `run.model` names. `gpu` begins the name of one of `cost.CARDS`, default all
+    with about that memory; `price` is that of a GPU hour. With `examples` and their `mean_length` in tokens, time and
+    cost are those of the whole run.
 
     Raises `UserError` for an unknown model or GPU, and in a process that is part of a process group.
     """
@@ -81,10 +83,15 @@ def plan(
     size = sizes(setting.config, run)
     tokens = run.epochs * examples * mean_length if examples and mean_length else None
 
-    def traced(some: Setting) -> Phases:
-        return trace_scaled(some.config, some.run, some.gpus, accumulates=some.accumulates)
+    known: dict[str, Phases] = {}
 
-    phases, doubled = traced(setting), traced(_with_bin(setting, 2 * run.micro_batch_size))
+    def traced(some: Setting) -> Phases:
+        key = f"{some.name} {some.gpus} {some.run!r}"
+        if key not in known:
+            known[key] = trace_scaled(some.config, some.run, some.gpus, accumulates=some.accumulates)
+        return known[key]
+
+    phases = traced(setting)
     needed = need(phases, setting, size)
     enough = needed.total <= memory * GIB
     return Plan(
@@ -99,7 +106,7 @@ def plan(
         need=needed,
         closed_form=need(closed_phases(setting), setting, size).parts,
         fits=enough,
-        largest_micro_batch=_largest(phases, doubled, setting, memory * GIB),
+        largest_micro_batch=max(_largest(setting, traced, memory * GIB), run.micro_batch_size if enough else 0),
         tokens=round(tokens or cost.PER_TOKENS),
         whole_run=tokens is not None,
         speeds=cost.speeds(
@@ -111,16 +118,21 @@ def plan(
     )
 
 
-def _with_bin(setting: Setting, micro_batch: int) -> Setting:
-    return replace(setting, run=setting.run.model_copy(update={"micro_batch_size": micro_batch}))
+def _largest(setting: Setting, traced: Callable[[Setting], Phases], memory: float) -> int:
+    """The largest micro-batch that fits: in every phase memory is a fixed part and one that grows with the tokens.
 
-
-def _largest(once: Phases, twice: Phases, setting: Setting, memory: float) -> int:
-    """The largest micro-batch that fits: in every phase memory is a fixed part and one that grows with the tokens."""
+    The line is drawn through two bins that take several chunks of logits, as a larger bin adds no more of those.
+    """
     size = sizes(setting.config, setting.run)
+    enough_tokens = 2 * chunk_rows(round(size.vocabulary))
+    first = max(setting.run.micro_batch_size, math.ceil(enough_tokens / setting.run.max_length))
+    once, twice = (
+        traced(replace(setting, run=setting.run.model_copy(update={"micro_batch_size": times * first})))
+        for times in (1, 2)
+    )
 
     def needed(micro_batch: int) -> float:
-        more = micro_batch / setting.run.micro_batch_size - 1
+        more = micro_batch / first - 1
         phases = {name: parts + (twice[name] - parts) * more for name, parts in once.items()}
         return need(phases, setting, size).total
 
@@ -249,7 +261,7 @@ def show_plan(plan: Plan, json_: bool = False) -> None:
     trained = "" if plan.trained == plan.parameters else f", {plan.trained / 1e6:,.1f} million of them trained"
     out(f"{printable(plan.model)}: {plan.parameters / 1e9:,.2f} billion parameters{trained}")
     verdict = "fits" if plan.fits else "does not fit"
-    out(f"{verdict}: {needed:.1f} of {plan.gpu_memory:g} GiB on {gpus}, at the peak {plan.need.when} {plan.need.when}")
+    out(f"{verdict}: {needed:.1f} of {plan.gpu_memory:g} GiB on {gpus}, at the peak {plan.need.when}")
     out()
     closed = _gib(plan.closed_form)
     rows: list[tuple[object, ...]] = [

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 
 from caravan.errors import UserError
 from caravan.terminal import Progress
@@ -21,6 +22,9 @@ from caravan.train.template import Template, template_for
 from caravan.train.tokens import Tokens, tokenise
 
 VALIDATION = "validation.parquet"
+
+# What transformers raises over files of a tokenizer, or a config.json beside them, that are not what it expects.
+UNUSABLE = (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError, ZeroDivisionError)
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,16 @@ def read_data(config: TrainConfig, folder: Path, progress: Progress) -> Data:
     def tokens_of(some: Rows) -> Tokens:
         return tokenise(some, tokenizer, template, config.max_length, progress, group=2 if preferences else 1)
 
-    if held_out is None or not held_out.frame.height:
-        return Data(hub.fingerprint(folder), tokenizer, template, rows, tokens_of(rows), None)
-    return Data(
-        hub.fingerprint(folder), tokenizer, template, rows, *_one_list_of_sources(tokens_of(rows), tokens_of(held_out))
-    )
+    tokens = tokens_of(rows)
+    if not len(tokens):
+        raise UserError("no row carries loss", where=str(rows.path), fix="`train check` says why")
+    validation = tokens_of(held_out) if held_out is not None and held_out.frame.height else None
+    if validation is not None and not len(validation):
+        progress.warn("no held-out row carries loss: nothing is evaluated but a sample of the training rows")
+        validation = None
+    if validation is not None:
+        tokens, validation = _one_list_of_sources(tokens, validation)
+    return Data(hub.fingerprint(folder), tokenizer, template, rows, tokens, validation)
 
 
 def _one_list_of_sources(tokens: Tokens, held_out: Tokens) -> tuple[Tokens, Tokens]:
@@ -72,11 +81,11 @@ def read_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model's folder; `UserError` if there is none, or only one that would need its own code."""
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (*UNUSABLE, StrictDataclassError) as error:
         raise UserError(
-            f"no usable tokenizer: {str(error).splitlines()[0]}",
+            f"no usable tokenizer or config.json: {hub.said(error)}",
             where=str(folder),
-            fix="name a folder with tokenizer.json",
+            fix="name a folder with tokenizer.json and config.json",
         ) from None
     if not tokenizer.is_fast:
         raise UserError("no tokenizer.json", where=str(folder), fix="save the tokenizer as a fast one first")

@@ -8,7 +8,7 @@ from pathlib import Path
 from caravan.errors import UserError
 from caravan.terminal import Progress
 from caravan.train import checkpoint, hub, prepare
-from caravan.train.config import DPOConfig, TrainConfig, load
+from caravan.train.config import load
 from caravan.train.dpo import Dpo
 from caravan.train.failure import FAILED
 from caravan.train.launch import join
@@ -44,8 +44,7 @@ def replay(run: Path, progress: Progress) -> list[Replayed]:
         ) from None
     except (ValueError, KeyError, TypeError):
         raise UserError("not what a failed run writes", where=str(run / FAILED), fix="run it again") from None
-    kind = DPOConfig if "beta" in failed["options"] else TrainConfig
-    config = load(str(run / "train.toml"), {"nproc": 1, "replicas": 1}, kind)
+    config = load(str(run / "train.toml"), {"nproc": 1, "replicas": 1}, None)
     folder = hub.find_model(config.model)
     with join(config) as world:
         data = prepare.read_data(config, folder, progress)
@@ -55,6 +54,8 @@ def replay(run: Path, progress: Progress) -> list[Replayed]:
         path = run / "checkpoints" / f"step-{step}"
         if not path.is_dir():
             raise UserError("the weights before the failed step are gone", where=str(path), fix="run it again")
+        same = "put back the data and the model that it was trained with"
+        checkpoint.check_identity(path, prepare.identity(config, data), world, fix=same)
         checkpoint.read(path, objective, None, world)
         found = []
         for rows in bins:

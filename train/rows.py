@@ -164,7 +164,11 @@ def _names(read: pl.DataFrame, path: Path) -> Iterator[pl.Series]:
 def _weights(read: pl.DataFrame, messages: pl.Series, path: Path) -> pl.Series:
     """What `tags` says of each message's weight; null where it says nothing."""
     weights: list[list[int] | None] = [None] * read.height
-    if "tags" in read.columns and read["tags"].dtype == pl.String:
+    kind = read["tags"].dtype if "tags" in read.columns else pl.Null()
+    if isinstance(kind, pl.Struct) and "weights" in [field.name for field in kind.fields]:
+        fix = "write tags as JSON texts, or drop the column"
+        raise UserError(f"tags.weights is in a column of {kind}, not of texts", where=str(path), fix=fix)
+    if kind == pl.String:
         lengths = messages.list.len()
         said = read.select(pl.int_range(pl.len()).alias("row"), "tags")
         for row, tags in said.filter(pl.col("tags").str.contains('"weights"', literal=True)).iter_rows():
@@ -175,7 +179,7 @@ def _weights(read: pl.DataFrame, messages: pl.Series, path: Path) -> pl.Series:
 def _weights_of(tags: str, messages: int, where: str) -> list[int] | None:
     try:
         table = json.loads(tags)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError("tags is not JSON", where=where, fix="mend the row, or drop the column") from None
     found = table.get("weights") if isinstance(table, dict) else None
     if found is None:

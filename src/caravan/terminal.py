@@ -21,8 +21,9 @@ class Progress:
     Use it as a context manager around a command; functions take it as an argument and never print themselves.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, warns: bool = True) -> None:
         self._quiet = quiet
+        self._warns = warns
         self._bars: Any = None
 
     def say(self, text: str) -> None:
@@ -34,7 +35,9 @@ class Progress:
                 _print(printable(text), sys.stderr)
 
     def warn(self, text: str) -> None:
-        """One line that must not be missed: printed even when quiet."""
+        """One line that must not be missed: printed even when quiet, unless another process says it."""
+        if not self._warns:
+            return
         quiet, self._quiet = self._quiet, False
         self.say(f"warning: {text}")
         self._quiet = quiet
@@ -89,11 +92,12 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]], *
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if sys.stdout is None:
         return
     console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
-    grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for n, name in enumerate(header):
         grid.add_column(name, justify="left" if n < text_columns else "right", overflow="fold")
     for row in rows:

@@ -43,7 +43,8 @@ def data_of(seed: int) -> Data:
 def run_case(case: dict[str, Any], world: launch.World) -> None:
     """Train 20 steps; the run's folder then holds metrics.jsonl, and weights.pt if the case asks."""
     options = dict(case["options"])
-    loss.CHUNK = options.pop("chunk", 2**24)
+    chunk = options.pop("chunk", None)
+    loss.CHUNK, loss.FEWEST = (2**24, 512) if chunk is None else (chunk, 1)
     config = config_of(case["model"], case["out"], **options)
     data = data_of(case["seed"])
     objective = prepare.build(config, Path(config.model), data, world)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from caravan.errors import UserError
 from caravan.terminal import Progress
+from caravan.train import loop
 from caravan.train.config import TrainConfig
 from caravan.train.fit import fit
 from caravan.train.replay import replay
@@ -72,3 +73,24 @@ def test_a_run_that_did_not_fail_cannot_be_replayed(tmp_path: Path) -> None:
     (tmp_path / "failed.json").write_text('{"step": "x"}')
     with pytest.raises(UserError, match="not what a failed run writes"):
         replay(tmp_path, QUIET)
+
+
+def test_a_gradient_that_is_not_finite_is_found_again_too(job: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every loss is finite, and yet: all rows of the step are named, as any of them may have done it."""
+    base = Path(job.model)
+    tiny_model("llama", base)  # sound weights
+    grad = loop.clip
+
+    def broken(objective: Any, largest: float) -> float:
+        grad(objective, largest)
+        return float("nan")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "clip", broken)
+        with pytest.raises(UserError, match="the gradient is not finite"):
+            fit(job)
+    failed = json.loads((Path(job.out) / "failed.json").read_text())
+    assert sum(len(entry["rows"]) for entry in failed["bins"]) == 4
+    assert all(item.finite for item in replay(Path(job.out), QUIET))
+    assert fit(job).steps == 4  # what stopped it is gone: the same command goes on
+    assert not (Path(job.out) / "failed.json").exists()

@@ -109,7 +109,7 @@ def test_arithmetic_agrees_everywhere(
     ("gpus", "options", "gib"),
     [
         # One bin a step, fused AdamW. Measured once with stock tools on a plain Llama, its own loss and no packing.
-        (8, {"max_length": 4096}, 15.8),
+        pytest.param(8, {"max_length": 4096}, 15.8, marks=pytest.mark.slow),
         (8, {"activation_checkpointing": "none"}, 23.4),
         (1, {}, 101.8),
     ],
@@ -214,7 +214,7 @@ def measured(config: dict[str, Any], run: TrainConfig, bins: int) -> float:
 
 
 def compare_with_measured(config: dict[str, Any], run: TrainConfig, bins: int) -> None:
-    """Within 8 %: besides tensors a process keeps scratch memory of matrix products and pages that are half used."""
+    """Within 8 % or 48 MiB: a process also keeps scratch memory of matrix products, and pages that are half used."""
     mib = measured(config, run, bins)
     shape_of = LlamaConfig(**config)
 
@@ -222,8 +222,8 @@ def compare_with_measured(config: dict[str, Any], run: TrainConfig, bins: int) -
     size = closed_form.sizes(shape_of, run)
     by_arithmetic = peak(closed_form.estimate(size, run, 1, accumulates=bins > 1)).total / 2**20
 
-    assert traced == pytest.approx(mib, rel=0.08)
-    assert by_arithmetic == pytest.approx(mib, rel=0.08)
+    assert traced == pytest.approx(mib, rel=0.08, abs=48)
+    assert by_arithmetic == pytest.approx(mib, rel=0.08, abs=48)
 
 
 WEIGHTS = {"vocab_size": 16000, "hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 5}  # 60 million

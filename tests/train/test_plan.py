@@ -16,15 +16,26 @@ from caravan.train.config import TrainConfig
 from caravan.train.need import Setting, closed_phases, need
 from caravan.train.plan import Plan, as_json, check_fits, plan, show_plan
 from caravan.train.shapes import shape
+from caravan.train.trace import trace_scaled
 
 GIB = 2**30
 SMALL: PretrainedConfig = AutoConfig.for_model(
-    "llama", hidden_size=1024, intermediate_size=2816, num_hidden_layers=4, num_attention_heads=16, vocab_size=32000
+    "llama", hidden_size=1024, intermediate_size=2816, num_hidden_layers=3, num_attention_heads=16, vocab_size=32000
 )
 
 
+def configured(**options: Any) -> TrainConfig:
+    return TrainConfig.model_validate({"model": "small", "max_length": 512} | options)
+
+
 def small(gpus: int, **options: Any) -> Plan:
-    return plan(TrainConfig(**{"model": "small", "max_length": 512} | options), gpus=gpus, config=SMALL)
+    return plan(configured(**options), gpus=gpus, config=SMALL)
+
+
+def needed_gib(run: TrainConfig, gpus: int) -> float:
+    """GiB of a GPU, traced."""
+    phases = trace_scaled(SMALL, run, gpus, accumulates=True)
+    return need(phases, Setting("small", SMALL, run, gpus), closed_form.sizes(SMALL, run)).total / GIB
 
 
 def test_llama_7b_on_8_gpus() -> None:
@@ -53,57 +64,44 @@ def test_llama_7b_on_8_gpus() -> None:
 
 
 def test_the_largest_micro_batch_fits_and_one_more_does_not() -> None:
-    largest = small(2, gpu_memory=12).largest_micro_batch
-    assert largest > 2
+    largest = small(2, gpu_memory=4).largest_micro_batch
+    assert largest > 4
 
-    at, over = (small(2, gpu_memory=12, micro_batch_size=size) for size in (largest, largest + 1))
+    at, over = (needed_gib(configured(micro_batch_size=size), 2) for size in (largest, largest + 1))
 
-    assert at.fits
-    assert not over.fits
-    assert at.largest_micro_batch == over.largest_micro_batch == largest
-    assert over.changes[0].flags == "--activation-checkpointing full" or "--micro-batch-size 1" in over.changes[0].flags
+    assert at <= 4 < over
 
 
-def apply(flags: str, run: TrainConfig, gpus: int) -> Plan:
-    """The plan of a run that is given these flags, as a person would."""
+def with_flags(flags: str, run: TrainConfig, gpus: int) -> float:
+    """GiB of a GPU for a run that is given these flags, as a person would."""
     update: dict[str, Any] = {}
     for flag, value in re.findall(r"--([a-z-]+)(?: ([^-\s]\S*))?", flags):
         if flag == "gpus":
             gpus = int(value)
         else:
             update[flag.replace("-", "_")] = value or True
-    changed = TrainConfig(**run.model_dump() | update)
-    return plan(changed, gpus=gpus, config=None if "model" in update else SMALL)
+    return needed_gib(TrainConfig.model_validate(run.model_dump() | update), gpus)
 
 
 @pytest.mark.parametrize(
-    ("gpus", "options"),
+    ("gpus", "options", "first"),
     [
-        (1, {"gpu_memory": 3.0}),
-        (2, {"gpu_memory": 3.5, "activation_checkpointing": "none", "micro_batch_size": 8}),
+        (1, {"gpu_memory": 2.5}, "--gpus"),
+        (2, {"gpu_memory": 3.5, "activation_checkpointing": "none", "micro_batch_size": 16}, "--activation"),
     ],
 )
-def test_every_change_fits_when_it_is_made(gpus: int, options: dict[str, Any]) -> None:
-    run = TrainConfig(**{"model": "small", "max_length": 512} | options)
+def test_every_change_fits_when_it_is_made(gpus: int, options: dict[str, Any], first: str) -> None:
+    run = configured(**options)
 
     found = plan(run, gpus=gpus, config=SMALL)
 
     assert not found.fits
+    assert found.changes[0].flags.startswith(first)
     assert len(found.changes) == 3
     assert len({change.flags for change in found.changes}) == 3
     for change in found.changes:
-        made = apply(change.flags, run, gpus)
-        assert made.fits, change
-        assert made.need.total / GIB == pytest.approx(change.gib)
-
-
-def test_a_larger_llama_is_answered_with_more_gpus_offloading_and_adapters() -> None:
-    found = plan(TrainConfig(model="llama-13b", gpu_memory=40), gpus=4)
-
-    assert not found.fits
-    assert found.largest_micro_batch == 0
-    flags = [change.flags for change in found.changes]
-    assert flags == ["--gpus 8", "--cpu-offload", "--lora-rank 16"]
+        assert with_flags(change.flags, run, gpus) == pytest.approx(change.gib)
+        assert change.gib <= found.gpu_memory
 
 
 def test_offloading_moves_what_is_kept_to_cpu_memory() -> None:
@@ -126,7 +124,7 @@ def test_adapters_need_no_state_for_what_is_frozen() -> None:
 
 
 def test_more_gpus_never_need_more_of_each() -> None:
-    for name in ("llama-7b", "llama-3-8b", "pythia-12b", "opt-66b"):
+    for name in ("llama-3-8b", "opt-13b"):
         config, run = shape(name), TrainConfig()
         size = closed_form.sizes(config, run)
         settings = [Setting(name, config, run, 2**power) for power in range(1, 7)]
@@ -135,9 +133,7 @@ def test_more_gpus_never_need_more_of_each() -> None:
 
 
 def test_time_and_cost_are_the_whole_runs_where_the_mixture_is_known() -> None:
-    run = TrainConfig(model="pythia-1b", epochs=2, batch_size=128)
-
-    found = plan(run, gpus=4, gpu="h200", price=3.5, examples=10_000, mean_length=400.0)
+    found = plan(configured(epochs=2), gpus=4, config=SMALL, gpu="h200", price=3.5, examples=10_000, mean_length=400.0)
 
     assert found.whole_run
     assert found.tokens == 2 * 10_000 * 400
@@ -163,6 +159,22 @@ def test_every_card_has_a_known_peak() -> None:
     assert all(fast.hours < slow.hours for fast, slow in zip(faster, found, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("gpu", "memory", "names"),
+    [
+        (None, 80, ["A100 80GB", "H100 SXM", "H100 PCIe"]),
+        (None, 48, ["L40S", "RTX A6000"]),
+        (None, 12, ["A100 80GB", "H100 SXM"]),
+        ("A100", 80, ["A100 80GB"]),
+        ("a100 40gb", 80, ["A100 40GB"]),
+        ("h100", 80, ["H100 SXM", "H100 PCIe"]),
+        ("H200", 80, ["H200"]),
+    ],
+)
+def test_cards_are_found_by_memory_and_by_name(gpu: str | None, memory: float, names: list[str]) -> None:
+    assert list(cost.cards(gpu, memory)) == names
+
+
 def test_what_cannot_be_planned_is_refused() -> None:
     with pytest.raises(UserError, match="did you mean 'H100 SXM'"):
         plan(TrainConfig(model="llama-7b"), gpus=8, gpu="H100 SMX")
@@ -176,7 +188,7 @@ def test_the_plan_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     show_plan(small(8, gpu_memory=1.5))
 
     shown = capsys.readouterr().out
-    assert re.search(r"^small: 0\.11 billion parameters$", shown, re.MULTILINE)
+    assert re.search(r"^small: 0\.10 billion parameters$", shown, re.MULTILINE)
     assert re.search(
         r"^does not fit: [\d.]+ of 1\.5 GiB on each of 8 GPUs, at the peak in the loss$", shown, re.MULTILINE
     )
@@ -242,7 +254,7 @@ def test_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", "29500")
 
-    with pytest.raises(UserError, match="4.5 GiB are free here"):
+    with pytest.raises(UserError, match=r"4\.5 GiB are free here"):
         check_fits(run)
     four = check_fits(run.model_copy(update={"gpu_memory": 8.0}))
 
