@@ -129,14 +129,19 @@ def _without_places(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update=names | {"nproc": None, "nnodes": 1, "node_rank": 0, "gpu_memory": None})
 
 
+def taken(folder: Path) -> UserError | None:
+    """The error of a name that something else bears than an earlier export, or an empty folder."""
+    earlier = all((folder / name).is_file() for name in (CONFIG, "config.json"))  # a run's folder has the first alone
+    if folder.exists() and not earlier and not (folder.is_dir() and not any(folder.iterdir())):
+        return UserError("is there already, and is no export", where=str(folder), fix="name another --out")
+    return None
+
+
 def _begin(aside: Path, folder: Path) -> UserError | None:
     """An empty folder aside; nothing but an earlier export may bear the name."""
     try:
-        earlier = all(
-            (folder / name).is_file() for name in (CONFIG, "config.json")
-        )  # a run's folder has the first alone
-        if folder.exists() and not earlier and not (folder.is_dir() and not any(folder.iterdir())):
-            return UserError("is there already, and is no export", where=str(folder), fix="name another --out")
+        if (error := taken(folder)) is not None:
+            return error
         if aside.exists():
             shutil.rmtree(aside)
         aside.mkdir(parents=True)

@@ -10,7 +10,7 @@ from caravan.terminal import Progress
 from caravan.train import curve, dpo, hub, loop, plan, prepare
 from caravan.train.checkpoint import agree
 from caravan.train.config import TrainConfig
-from caravan.train.export import export
+from caravan.train.export import export, taken
 from caravan.train.launch import StopFlag, World, join
 
 MODEL, LEFT_OUT = "model", "left_out.parquet"
@@ -91,6 +91,7 @@ def _make(out: Path, data: prepare.Data, world: World) -> None:
         try:
             out.mkdir(parents=True, exist_ok=True)
             data.tokens.left_out.write_parquet(out / LEFT_OUT)
+            error = taken(out / MODEL)  # said now, not after the last step
         except OSError as cause:
             error = UserError(cause.strerror or "cannot be written", where=str(out), fix="name another --out")
     agree(world, error)

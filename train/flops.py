@@ -5,7 +5,10 @@ Two counts are in use, and a log has to say which it means:
 - **full**: 6N + 12 L d S a token, as llm-foundry and the PaLM paper (Chowdhery et al., 2022, arXiv 2204.02311, appendix
   B) count. Attention is counted as if every position saw all S positions of its sequence, so published MFU is by this.
 - **by segments**: 6N a token + 6 L d n^2 for each conversation of n tokens. A position sees only what lies before it in
-  its own conversation: that is what packed training really computes. The log's MFU is by this.
+  its own conversation, and packed training computes no more. The log's MFU is by this.
+
+Both count embeddings and the output layer for every token, as is usual, though a lookup costs nothing and the loss is
+computed where a token carries loss only.
 
 N are the parameters, L the layers, d = heads x head size, S the length of the sequence. A matrix product of a token
 with n parameters takes 2n operations in the forward and 4n in the backward, hence 6N; scores and weighted values take

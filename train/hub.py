@@ -38,6 +38,16 @@ def said(error: Exception) -> str:
     return (lines[-1] if isinstance(error, StrictDataclassError) else lines[0]).strip()
 
 
+def _status(error: BaseException | None) -> int | None:
+    """The status that the hub answered with, of an error or of what it came from."""
+    while error is not None:
+        found: int | None = getattr(getattr(error, "response", None), "status_code", None)
+        if found is not None:
+            return found
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def find_model(name: str, *, weights: bool = True) -> Path:
     """The folder of a model. `name` is a folder, or OWNER/NAME[@REVISION] on the hub.
 
@@ -52,7 +62,6 @@ def find_model(name: str, *, weights: bool = True) -> Path:
     if folder.is_absolute() or name.count("/") != 1 or name.startswith("."):
         raise UserError("no such folder", where=name, fix="name a model's folder, or OWNER/NAME on the hub")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repository, _, revision = name.partition("@")
     try:
@@ -64,8 +73,11 @@ def find_model(name: str, *, weights: bool = True) -> Path:
                 ignore_patterns=OTHER_FORMATS,
             )
         )
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
+    except ValueError as error:
+        fix = "check the name and HF_ENDPOINT"
+        raise UserError(f"no such model: {said(error)}", where=name, fix=fix) from None
+    except OSError as error:
+        status = _status(error)
         why = f"the hub answers {status}" if status else "the hub cannot be reached, and it was not fetched before"
         fix = "check the name and HF_TOKEN" if status else "name a folder, or fetch it where there is a network"
         raise UserError(f"no such model: {why}", where=name, fix=fix) from None

@@ -107,11 +107,12 @@ def run(
                     reason = stop.asked() or "another process was asked to stop"
                 else:
                     figures["eval"] = found
+                speed.pause()
             metrics.log(figures)
             if reason is None and config.save_every and step % config.save_every == 0 and step < total:
                 metrics.sync()  # the log must not be behind the checkpoint
                 checkpoints.save(step, objective, optimizer)
-            speed.pause()
+                speed.pause()
         if step == total:
             reason = None  # there is nothing left to go on with
         peak = speed.peak_gib()  # before the last state is copied to be saved

@@ -47,6 +47,7 @@ class _SummedNll(torch.autograd.Function):
                     grad_weight += narrow.T @ chunk
             if grad_bias is not None:
                 grad_bias += slope.sum(0)
+            del logits, slope, narrow  # or the next chunk's stand beside them
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.mark_non_differentiable(nll)
         return nll.sum(), nll

@@ -52,6 +52,9 @@ def read_data(config: TrainConfig, folder: Path, progress: Progress) -> Data:
         held_out = read(config.validation, progress)
     elif isinstance(config, DPOConfig) and config.validation_share:
         rows, held_out = dpo.split_pairs(rows, config.validation_share, config.seed)
+        if not rows.frame.height:
+            what = f"a share of {config.validation_share:g} holds out every prompt"
+            raise UserError(what, where=str(rows.path), fix="lower --validation-share")
     elif beside.is_file() and not preferences:
         held_out = read(str(beside), progress)
 

@@ -42,7 +42,7 @@ def replay(run: Path, progress: Progress) -> list[Replayed]:
         raise UserError(
             f"no {FAILED}: no step of it failed", where=str(run), fix="name the folder of a failed run"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise UserError("not what a failed run writes", where=str(run / FAILED), fix="run it again") from None
     config = load(str(run / "train.toml"), {"nproc": 1, "replicas": 1}, None)
     folder = hub.find_model(config.model)

@@ -1,5 +1,6 @@
 """How the results of `train` look on a terminal, and as JSON."""
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -242,7 +243,11 @@ def trained(result: "Trained", as_json: bool) -> None:
             table(f"{name.capitalize()} by source", ["source", *by_source], rows)
     speed = figures.get("speed", {})
     if speed:
-        mfu = f", MFU {speed['mfu']:.1%}" if speed.get("mfu") is not None else ""
+        mfu = (
+            f", MFU {speed['mfu']:.1%} (6 operations a parameter and token, attention within conversations)"
+            if speed.get("mfu") is not None
+            else ""
+        )
         out(f"speed: {speed['tokens_per_second_per_gpu']:,.0f} tokens a second and GPU{mfu}")
     off = f" ({result.peak_gib / result.predicted_gib - 1:+.0%})" if result.predicted_gib else ""
     out(f"memory: {result.predicted_gib:.2f} GiB predicted, {result.peak_gib:.2f} GiB measured{off}")
@@ -257,10 +262,15 @@ def replayed(items: "Sequence[Replayed]", as_json: bool) -> None:
     """Each item of the bad bins, computed alone; those that are not finite first."""
     ordered = sorted(items, key=lambda item: item.finite)
     if as_json:
-        print_json([asdict(item) | {"finite": item.finite} for item in ordered])
+        print_json({"rows": [_strict(asdict(item)) | {"finite": item.finite} for item in ordered]})
         return
     rows = [[", ".join(i.row_ids), i.finite, i.tokens, i.loss, i.largest_gradient] for i in ordered]
     table("Rows of the failed step, each alone", ["row", "finite", "tokens", "loss", "largest gradient"], rows)
+
+
+def _strict(figures: dict[str, Any]) -> dict[str, Any]:
+    """With null for what is not finite, which JSON has no numbers for."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in figures.items()}
 
 
 def resumed(proof: "Resumed", as_json: bool) -> None:

@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -47,5 +48,10 @@ class Speed:
         """The largest memory so far, in GiB."""
         if self._world.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._world.device) / GIB
+        with (
+            suppress(OSError),
+            open("/proc/self/status", encoding="ascii") as status,
+        ):  # ru_maxrss knows the parent's too
+            return next(int(line.split()[1]) * 1024 / GIB for line in status if line.startswith("VmHWM"))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / GIB if sys.platform == "darwin" else peak * 1024 / GIB

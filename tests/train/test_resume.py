@@ -65,7 +65,9 @@ def broken(folder: Path, how: signal.Signals, kills: int, **options: Any) -> Pat
     log = out / METRICS
     left = kills
     while True:
-        at = rng.randrange(1, STEPS)
+        saved = [int(path.name.removeprefix("step-")) for path in (out / "checkpoints").glob("step-*")]
+        at = rng.randrange(max(saved, default=0), STEPS) + 1
+        before = log.stat().st_mtime_ns if log.exists() else 0  # what the run before left does not count
         running = subprocess.Popen(
             command(folder, out.name, **options),
             stdout=subprocess.PIPE,
@@ -73,7 +75,7 @@ def broken(folder: Path, how: signal.Signals, kills: int, **options: Any) -> Pat
             start_new_session=True,
         )
         while left and running.poll() is None:
-            if log.exists() and log.read_bytes().count(b"\n") >= at:
+            if log.exists() and log.stat().st_mtime_ns > before and log.read_bytes().count(b"\n") >= at:
                 left -= 1
                 os.killpg(running.pid, how)  # all processes of the run at once
                 break
@@ -105,10 +107,30 @@ def test_two_processes_killed_ten_times_end_in_the_same_bits(job: Path, how: sig
     assert weights(ended) == weights(straight)
 
 
+@pytest.mark.slow
+def test_torchrun_restarts_a_run_whose_worker_was_killed(job: Path) -> None:
+    """Elastic restart: torchrun starts both workers anew, and they go on from the last checkpoint."""
+    straight = unbroken(job, nproc=2)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = command(job, "elastic")[1:]
+    running = subprocess.Popen(
+        [*torchrun, "--max-restarts", "2", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    log = job / "elastic" / METRICS
+    while running.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") >= 10):
+        time.sleep(0.01)
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    said = running.communicate()[0].decode()
+    assert running.returncode == 0, said
+    assert "going on from step 9" in said
+    assert figures(job / "elastic") == figures(straight)
+    assert weights(job / "elastic") == weights(straight)
+
+
 def test_another_mixture_is_refused(job: Path) -> None:
     unbroken(job)
     write_conversations(job / "rows.parquet", 41)
     again = subprocess.run(command(job, "straight"), capture_output=True, text=True, check=False)
     assert again.returncode == 2
-    assert again.stderr.count("\n") <= 4
     assert "mixture" in again.stderr.splitlines()[-1]
