@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 import torch
 from torch.distributed.tensor import DTensor
 
@@ -41,15 +42,17 @@ def data_of(seed: int) -> Data:
 
 
 def run_case(case: dict[str, Any], world: launch.World) -> None:
-    """Train 20 steps; the run's folder then holds metrics.jsonl, and weights.pt if the case asks."""
+    """Train 20 steps; the run's folder then holds metrics.jsonl and weights.pt."""
     options = dict(case["options"])
-    chunk = options.pop("chunk", None)
-    loss.CHUNK, loss.FEWEST = (2**24, 512) if chunk is None else (chunk, 1)
-    config = config_of(case["model"], case["out"], **options)
-    data = data_of(case["seed"])
-    objective = prepare.build(config, Path(config.model), data, world)
-    Path(config.out).mkdir(parents=True, exist_ok=True)
-    result = loop.run(config, data, objective, world, launch.StopFlag(), Progress(quiet=True))
+    rows = options.pop("chunk", None)
+    with pytest.MonkeyPatch.context() as patch:
+        if rows is not None:  # positions whose logits are held at a time
+            patch.setattr(loss, "chunk_rows", lambda _: rows)
+        config = config_of(case["model"], case["out"], **options)
+        data = data_of(case["seed"])
+        objective = prepare.build(config, Path(config.model), data, world)
+        Path(config.out).mkdir(parents=True, exist_ok=True)
+        result = loop.run(config, data, objective, world, launch.StopFlag(), Progress(quiet=True))
     assert result.steps == STEPS
     named = objective.model.named_parameters()
     whole = {n: (p.full_tensor() if isinstance(p, DTensor) else p).detach().clone() for n, p in named}

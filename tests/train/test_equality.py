@@ -29,10 +29,10 @@ MODES: dict[str, dict[str, Any]] = {
     "one conversation at a time": {"packing": False},
     "packed": {},
     "one bin a step": {"micro_batch_size": 16},
-    "chunked": {"chunk": 400 * 3},
+    "chunked": {"chunk": 3},
     "checkpointed": {"activation_checkpointing": "full"},
     "selectively checkpointed": {"activation_checkpointing": "selective"},
-    "all": {"chunk": 400 * 3, "activation_checkpointing": "full", "micro_batch_size": 2},
+    "all": {"chunk": 3, "activation_checkpointing": "full", "micro_batch_size": 2},
 }
 
 
