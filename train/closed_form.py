@@ -36,6 +36,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
+from caravan.errors import UserError
 from caravan.train import model as models
 from caravan.train.config import DPOConfig, TrainConfig
 from caravan.train.loss import chunk_rows
@@ -108,6 +109,9 @@ class Sizes:
 
 def sizes(config: PretrainedConfig, run: TrainConfig) -> Sizes:
     """Count a model's parameters (on the meta device: no memory) and read the rest off its configuration."""
+    text = config.get_text_config()
+    if getattr(text, "num_attention_heads", 0) < 1 or getattr(text, "num_hidden_layers", 0) < 1:
+        raise UserError("no layers with attention heads: not planned, nor trained", where=str(text.model_type))
     model = models.skeleton(config)
     if run.lora_rank:
         models.add_adapters(model, run)
@@ -116,7 +120,6 @@ def sizes(config: PretrainedConfig, run: TrainConfig) -> Sizes:
     def count(modules: list[Any], trained: bool) -> int:
         return sum(p.numel() for m in modules for p in m.parameters() if p.requires_grad or not trained)
 
-    text = config.get_text_config()
     heads = int(text.num_attention_heads)
     head_size = int(getattr(text, "head_dim", None) or text.hidden_size // heads)
     feed = next((n for n in (getattr(text, a, None) for a in ("intermediate_size", "ffn_dim", "n_inner")) if n), None)

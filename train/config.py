@@ -65,7 +65,9 @@ class TrainConfig(BaseModel):
     )
     random_weights: bool = Field(default=False, description="Start from random weights (for speed measurements).")
 
-    lora_rank: int = Field(default=0, ge=0, description="Train low-rank adapters of this rank; 0: all weights.")
+    lora_rank: int = Field(
+        default=0, ge=0, le=4096, description="Train low-rank adapters of this rank; 0: all weights."
+    )
     lora_alpha: float = Field(
         default=16.0, gt=0, allow_inf_nan=False, description="Adapters are scaled by alpha / rank."
     )

@@ -1,6 +1,9 @@
 """One training run from configuration to exported model: what `train fsdp` and `train dpo` do, and a notebook can."""
 
+import fcntl
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from caravan.train.config import TrainConfig
 from caravan.train.export import export, taken
 from caravan.train.launch import StopFlag, World, join
 
-MODEL, LEFT_OUT = "model", "left_out.parquet"
+MODEL, LEFT_OUT, LOCK = "model", "left_out.parquet", ".lock"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Trained:
     """
     progress = progress or Progress(quiet=True)
     predicted = plan.check_fits(config)
-    with join(config) as world, StopFlag(config.time_budget) as stop:
+    with join(config) as world, StopFlag(config.time_budget) as stop, ExitStack() as stack:
         if world.rank:
             progress = Progress(quiet=True, warns=False)
         if not world.local_rank:  # one process a node fetches and tokenises; the others find what it made
@@ -50,11 +53,11 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Trained:
         data = prepare.read_data(config, folder, Progress(quiet=True, warns=False))
         if not world.rank:
             _tell_data(data, config, progress)
+        out = Path(config.out)
+        stack.enter_context(_own_folder(out, data, world))
         objective = prepare.build(config, folder, data, world)
         if isinstance(objective, dpo.Dpo):
             objective.refer(data, config, folder, world, progress)
-        out = Path(config.out)
-        _make(out, data, world)
         result = loop.run(config, data, objective, world, stop, progress)
         ended = result.stopped is None
         if ended and not (result.began == result.total and world.any((out / MODEL / "config.json").exists())):
@@ -84,17 +87,27 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Trained:
         )
 
 
-def _make(out: Path, data: prepare.Data, world: World) -> None:
-    """Make the run's folder, with what is left out of the run in it."""
-    error = None
+@contextmanager
+def _own_folder(out: Path, data: prepare.Data, world: World) -> Iterator[None]:
+    """Make the run's folder, with what is left out of the run in it, and keep other runs out of it. Collective."""
+    error = held = None
     if not world.rank:
         try:
             out.mkdir(parents=True, exist_ok=True)
+            held = (out / LOCK).open("ab")  # the system lets go of it when the process ends, however that ends
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             data.tokens.left_out.write_parquet(out / LEFT_OUT)
             error = taken(out / MODEL)  # said now, not after the last step
+        except BlockingIOError:
+            error = UserError("another run is writing here", where=str(out), fix="wait for it, or name another --out")
         except OSError as cause:
             error = UserError(cause.strerror or "cannot be written", where=str(out), fix="name another --out")
-    agree(world, error)
+    try:
+        agree(world, error)
+        yield
+    finally:
+        if held is not None:
+            held.close()
 
 
 def _tell_data(data: prepare.Data, config: TrainConfig, progress: Progress) -> None:

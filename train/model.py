@@ -7,6 +7,7 @@ safetensors are read straight into each rank's shard.
 
 import json
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -189,6 +190,13 @@ def load_weights(model: Any, folder: Path) -> None:
             where=str(folder),
             fix="take config and weights from one model",
         )
+    for name in stored.keys() - tensors.keys():  # other heads, old buffers: not ours; but a layer is
+        if re.sub(r"\.\d+\.", ".0.", name) in tensors:
+            raise UserError(
+                f"{stored[name]} belongs to a layer that config.json does not have",
+                where=str(folder),
+                fix="take config and weights from one model",
+            )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process alone is meant
         load(wanted, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=not dist.is_initialized())

@@ -1,5 +1,6 @@
 """`train fsdp` as a person types it: what comes out, what is refused, and in which words."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -164,6 +165,21 @@ def test_a_7b_model_is_refused_here_before_anything_is_fetched(job: Path) -> Non
     """The default is the paper's LLaMA 7B; this machine cannot hold it, and says so from the built-in shape."""
     done = train("fsdp", "--gpu-memory", "8", cwd=job, code=2, HF_HUB_OFFLINE="1")
     assert "GiB" in done.stderr.splitlines()[-1]
+
+
+def test_two_runs_do_not_write_into_one_folder(job: Path) -> None:
+    (job / "run").mkdir()
+    with (job / "run" / ".lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = train("fsdp", "--model", "base", *QUICK, cwd=job, code=2)
+    assert "another run is writing here" in done.stderr.splitlines()[-1]
+
+
+def test_weights_of_a_deeper_model_are_refused(job: Path) -> None:
+    config = json.loads((job / "base" / "config.json").read_text())
+    (job / "base" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+    done = train("fsdp", "--model", "base", *QUICK, cwd=job, code=2)
+    assert "belongs to a layer that config.json does not have" in done.stderr.splitlines()[-1]
 
 
 def test_pickled_weights_are_not_read(job: Path) -> None:
