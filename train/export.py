@@ -4,7 +4,6 @@ import copy
 import json
 import shutil
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from caravan.train import checkpoint, hub, loadback, prepare
 from caravan.train import config as configs
 from caravan.train.config import DPOConfig, TrainConfig
 from caravan.train.launch import World
+from caravan.train.metrics import METRICS, read
+from caravan.train.model import plain_tensors
 from caravan.train.model_card import base_name, model_card
 from caravan.train.objective import Objective
 from caravan.train.rows import Rows
@@ -174,7 +175,7 @@ def _write_weights(model: Any, world: World, aside: Path, folder: Path, dtype: t
     one file, the others one tensor. The writer of torch.distributed.checkpoint would have every rank write its shards,
     to be read and joined on one rank afterwards: twice the disk, and neither merged adapters nor published names.
     """
-    tensors = dict(_plain(model))
+    tensors = {name: tensor.detach() for name, tensor in plain_tensors(model)}
     stored = _stored_names(model, list(tensors))
     sizes = {n: t.numel() * (dtype.itemsize if t.is_floating_point() else t.itemsize) for n, t in tensors.items()}
     files = _files(sizes)
@@ -201,14 +202,6 @@ def _write_weights(model: Any, world: World, aside: Path, folder: Path, dtype: t
         }
         (aside / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return digests
-
-
-def _plain(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and persistent buffers by the names of the model without adapters; tied ones once, adapters not."""
-    persistent = model.state_dict(keep_vars=True)
-    for name, tensor in (*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if n in persistent)):
-        if ".lora_" not in name:
-            yield name.replace(".base_layer.", "."), tensor.detach()
 
 
 def _whole(model: Any, name: str, tensor: Tensor, device: torch.device) -> Tensor:
@@ -300,14 +293,6 @@ def _checkpoint_of(run: Path, step: int | None) -> Path:
 
 def _logged(run: Path, step: int) -> dict[str, Any]:
     """What the log says of a step."""
-    found: dict[str, Any] = {"step": step}
-    log = run / "metrics.jsonl"
-    if log.is_file():
-        for line in log.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:  # a line that a kill cut off
-                continue
-            if isinstance(record, dict) and record.get("step") == step:
-                found |= record
-    return found
+    log = run / METRICS
+    records = read(log) if log.is_file() else []
+    return next((record for record in records if record.get("step") == step), {"step": step})

@@ -169,7 +169,7 @@ def load_weights(model: Any, folder: Path) -> None:
     on the hub), older ones name layers otherwise (`embed_out` of GPT-NeoX).
     """
     shapes = _stored(folder)
-    tensors = dict(_to_load(model))
+    tensors = dict(plain_tensors(model))
     stored = _stored_names(model, tensors, list(shapes))
     wanted: dict[str, Tensor] = {}
     missing = []
@@ -219,7 +219,7 @@ def _stored_names(model: Any, tensors: dict[str, Tensor], names: list[str]) -> d
     return stored
 
 
-def _to_load(model: Any) -> Iterator[tuple[str, Tensor]]:
+def plain_tensors(model: Any) -> Iterator[tuple[str, Tensor]]:
     """Parameters and persistent buffers by the names of the plain model; tied ones once, adapters not."""
     persistent = model.state_dict(keep_vars=True)
     for name, tensor in (*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if n in persistent)):
