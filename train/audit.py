@@ -14,12 +14,13 @@ import polars as pl
 
 from caravan.terminal import Progress
 from caravan.train import hub
+from caravan.train.chat_template import template_for
 from caravan.train.compare import Compared, compare
 from caravan.train.config import TrainConfig
 from caravan.train.lengths import UNCUT, Cut, cut_at
 from caravan.train.prepare import capacity, order_of, read_tokenizer
 from caravan.train.rows import Rows, read_rows
-from caravan.train.template import Template, template_for
+from caravan.train.template import Template
 from caravan.train.tokens import SourceTokens, Tokens, recommend_length, tokenise
 
 Severity = Literal["fail", "warn", "note"]

@@ -17,7 +17,7 @@ from jinja2 import TemplateError
 from caravan.cache import key
 from caravan.converters.schema import Message
 from caravan.errors import UserError
-from caravan.train.template import Refused, Rendered, carries_loss, first_notes
+from caravan.train.template import Refused, Rendered, Template, TuluTemplate, carries_loss, first_notes
 
 # Templates that print today's date would render other rows tomorrow; Llama 3 falls back to this day itself.
 TODAY = datetime(2024, 7, 26, tzinfo=UTC)
@@ -233,3 +233,14 @@ def _special_tokens(tokenizer: Any) -> dict[str, int]:
     if tokenizer.eos_token:
         found[tokenizer.eos_token] = tokenizer.eos_token_id
     return found
+
+
+def template_for(name: str, tokenizer: Any) -> Template:
+    """The template called `tulu`, or `tokenizer`: the tokenizer's own chat template."""
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(
+            "the tokenizer is not a fast one, which alone say where in the text a token stands",
+            where=str(getattr(tokenizer, "name_or_path", "")),
+            fix="use a model that comes with a tokenizer.json",
+        )
+    return TuluTemplate(tokenizer) if name == "tulu" else TokenizerTemplate(tokenizer)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,6 @@ from torch import Tensor
 from caravan.cache import cache_folder, file_sha256, key, written_aside
 from caravan.errors import UserError
 from caravan.terminal import Progress
-from caravan.train.config import TrainConfig
 from caravan.train.launch import World
 from caravan.train.loader import Batch, Bin, batches, share
 from caravan.train.loss import log_probabilities
@@ -28,9 +27,6 @@ from caravan.train.objective import Objective, Outcome
 from caravan.train.rows import Rows
 from caravan.train.shard import reshard
 from caravan.train.tokens import Tokens
-
-if TYPE_CHECKING:
-    from caravan.train.prepare import Data
 
 VERSION = 1  # of what the cache holds
 FIGURES = (
@@ -61,21 +57,6 @@ class Dpo(Objective):
         self.length_normalised = length_normalised
         self.known: dict[str, npt.NDArray[np.float32]] = {}  # reference log-probabilities by the tokens' fingerprint
         self.judged: Tokens | None = None
-
-    def refer(self, data: "Data", config: TrainConfig, folder: Path, world: World, progress: Progress) -> None:
-        """Have the reference judge all pairs, held-out ones too, in the bins of a first epoch. Collective.
-
-        To be called before a checkpoint is loaded: the reference is the model of `folder`, from which the run starts.
-        """
-        from caravan.train.prepare import order_of  # which imports this module
-
-        model = None if config.random_weights else folder
-        for tokens in (data.held_out, data.tokens):
-            if tokens is not None:
-                order = order_of(config, tokens, self.group, world.size)
-                bins = [bin_ for step in range(order.steps_of[0]) for bin_ in order.step(step)]
-                found = reference(self, tokens, bins, world, progress, model=model, precision=config.precision)
-                self.judge(tokens, found)
 
     def judge(self, tokens: Tokens, reference: npt.NDArray[np.float32] | None = None) -> None:
         """Batches are of these tokens from now on; `reference` [rows] is theirs, where it is not known yet."""

@@ -10,11 +10,12 @@ import polars as pl
 from caravan.errors import UserError, did_you_mean
 from caravan.terminal import Progress
 from caravan.train import hub
+from caravan.train.chat_template import template_for
 from caravan.train.config import TrainConfig
 from caravan.train.encode import Encoded, Encoder
 from caravan.train.lengths import kept_at
 from caravan.train.rows import read_rows
-from caravan.train.template import Refused, Template, template_for
+from caravan.train.template import Refused, Template
 
 LONGEST_CHARACTER = 8  # tokens that one character is spread over, at most
 

@@ -57,7 +57,7 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Trained:
         stack.enter_context(_own_folder(out, data, world))
         objective = prepare.build(config, folder, data, world)
         if isinstance(objective, dpo.Dpo):
-            objective.refer(data, config, folder, world, progress)
+            prepare.refer(objective, data, config, folder, world, progress)
         result = loop.run(config, data, objective, world, stop, progress)
         ended = result.stopped is None
         if ended and not (result.began == result.total and world.any((out / MODEL / "config.json").exists())):

@@ -12,13 +12,14 @@ from huggingface_hub.errors import StrictDataclassError
 from caravan.errors import UserError
 from caravan.terminal import Progress
 from caravan.train import dpo, hub, model, shard
+from caravan.train.chat_template import template_for
 from caravan.train.config import DPOConfig, TrainConfig
 from caravan.train.launch import World
 from caravan.train.loader import Order
 from caravan.train.objective import Objective, Sft
 from caravan.train.probe import probe
 from caravan.train.rows import Rows, read_pairs, read_rows
-from caravan.train.template import Template, template_for
+from caravan.train.template import Template
 from caravan.train.tokens import Tokens, tokenise
 
 VALIDATION = "validation.parquet"
@@ -141,6 +142,22 @@ def identity(config: TrainConfig, data: Data) -> dict[str, Any]:
         "model": data.model,
         **config.same_run(),
     }
+
+
+def refer(objective: dpo.Dpo, data: Data, config: TrainConfig, folder: Path, world: World, progress: Progress) -> None:
+    """Have the reference judge all pairs, held-out ones too, in the bins of a first epoch. Collective.
+
+    To be called before a checkpoint is loaded: the reference is the model of `folder`, from which the run starts.
+    """
+    model_folder = None if config.random_weights else folder
+    for tokens in (data.held_out, data.tokens):
+        if tokens is not None:
+            order = order_of(config, tokens, objective.group, world.size)
+            bins = [bin_ for step in range(order.steps_of[0]) for bin_ in order.step(step)]
+            found = dpo.reference(
+                objective, tokens, bins, world, progress, model=model_folder, precision=config.precision
+            )
+            objective.judge(tokens, found)
 
 
 def adamw(objective: Objective, config: TrainConfig) -> torch.optim.AdamW:

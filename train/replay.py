@@ -50,7 +50,7 @@ def replay(run: Path, progress: Progress) -> list[Replayed]:
         data = prepare.read_data(config, folder, progress)
         objective = prepare.build(config, folder, data, world)
         if isinstance(objective, Dpo):
-            objective.refer(data, config, folder, world, progress)
+            prepare.refer(objective, data, config, folder, world, progress)
         path = run / "checkpoints" / f"step-{step}"
         if not path.is_dir():
             raise UserError("the weights before the failed step are gone", where=str(path), fix="run it again")

@@ -13,11 +13,12 @@ from typing import Any
 from caravan.mixtures import handover
 from caravan.terminal import Progress
 from caravan.train import hub
+from caravan.train.chat_template import template_for
 from caravan.train.config import TrainConfig
 from caravan.train.others import Run, batch_words, differences, rounds_of
 from caravan.train.prepare import read_tokenizer
 from caravan.train.rows import Rows, read_rows
-from caravan.train.template import Template, template_for
+from caravan.train.template import Template
 from caravan.train.tokens import Tokens, tokenise
 
 TOOLS = ("trl", "axolotl", "llama-factory")

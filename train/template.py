@@ -50,19 +50,6 @@ class Refused(Exception):  # noqa: N818
         super().__init__(f"{code}: {detail}")
 
 
-def template_for(name: str, tokenizer: Any) -> Template:
-    """The template called `tulu`, or `tokenizer`: the tokenizer's own chat template."""
-    from caravan.train.chat_template import TokenizerTemplate
-
-    if not getattr(tokenizer, "is_fast", False):
-        raise UserError(
-            "the tokenizer is not a fast one, which alone say where in the text a token stands",
-            where=str(getattr(tokenizer, "name_or_path", "")),
-            fix="use a model that comes with a tokenizer.json",
-        )
-    return TuluTemplate(tokenizer) if name == "tulu" else TokenizerTemplate(tokenizer)
-
-
 def adds_bos(tokenizer: Any) -> bool:
     """Whether the tokenizer itself puts a BOS before a text (Llama's does, GPT-2's does not)."""
     return tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id

@@ -98,7 +98,7 @@ def main(folder: str, policy: str, out: str, options: str) -> None:
         for precision in ("fp32", "bf16"):
             config = DPOConfig(**asked["config"] | {"precision": precision})
             objective = objective_of(Path(folder), tokens, config, world)
-            objective.refer(data_of(tokens), config, Path(folder), world, QUIET)
+            prepare.refer(objective, data_of(tokens), config, Path(folder), world, QUIET)
             order = prepare.order_of(config, tokens, objective.group, world.size)
             mine = share(order.step(0), world.rank, world.size)
             _, before = take(objective, tokens, mine, 1.0)

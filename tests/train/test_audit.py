@@ -19,11 +19,11 @@ from asked import configured, model, written
 from caravan.converters.schema import Message
 from caravan.terminal import Progress
 from caravan.train.audit import Audit, audit, examine
+from caravan.train.chat_template import template_for
 from caravan.train.lengths import UNCUT, cut_at, kept_at
 from caravan.train.pack import pack
 from caravan.train.prepare import read_tokenizer
 from caravan.train.rows import read_rows
-from caravan.train.template import template_for
 from caravan.train.tokens import Tokens, tokenise
 from chats import BREAD, CHATML, GEMMA, HEADERS_ONLY, THINKING, talk
 

@@ -23,11 +23,11 @@ import madeup_pairs
 from caravan.cache import cache_folder
 from caravan.errors import UserError
 from caravan.train import dpo, model, prepare, spawn
+from caravan.train.chat_template import template_for
 from caravan.train.config import DPOConfig
 from caravan.train.dpo import Dpo, split_pairs
 from caravan.train.loader import batch_of, batches
 from caravan.train.rows import Rows, read_pairs
-from caravan.train.template import template_for
 from caravan.train.tokens import Tokens, tokenise
 from madeup_pairs import ALONE, QUIET, data_of, gradients, louder, objective_of, random_pairs, take
 from tiny import tiny_model, tiny_tokenizer
@@ -89,7 +89,7 @@ def test_loss_and_gradients_are_those_of_the_formula(
     tokens = random_pairs(3, 6)
     config = config_of(beta=2.0 if normalised else 0.1, length_normalised=normalised, packing=packing, batch_size=6)
     objective = objective_of(reference, tokens, config)
-    objective.refer(data_of(tokens), config, reference, ALONE, QUIET)
+    prepare.refer(objective, data_of(tokens), config, reference, ALONE, QUIET)
     model.load_weights(objective.model, policy)
     bins = prepare.order_of(config, tokens, 2, 1).step(0)
     assert (len(bins) == 6) is not packing
@@ -112,7 +112,7 @@ def test_figures_are_counted_by_hand(tmp_path: Path) -> None:
     reference, policy = models(tmp_path)
     tokens = random_pairs(5, 7)
     objective = objective_of(reference, tokens, config_of(beta=0.3))
-    objective.refer(data_of(tokens), config_of(), reference, ALONE, QUIET)
+    prepare.refer(objective, data_of(tokens), config_of(), reference, ALONE, QUIET)
     model.load_weights(objective.model, policy)
     _, report = take(objective, tokens, [(0, 1, 2), (), (3, 4, 5, 6)], 1.0)
 
@@ -148,7 +148,7 @@ def test_any_split_over_bins_gives_the_same_loss_and_gradient(tmp_path: Path) ->
     reference, policy = models(tmp_path)
     tokens = random_pairs(4, 5)
     objective = objective_of(reference, tokens, config_of())
-    objective.refer(data_of(tokens), config_of(), reference, ALONE, QUIET)
+    prepare.refer(objective, data_of(tokens), config_of(), reference, ALONE, QUIET)
     model.load_weights(objective.model, policy)
     splits: list[list[tuple[int, ...]]] = [
         [(0, 1, 2, 3, 4)],
@@ -196,7 +196,7 @@ def test_before_the_first_update_a_pair_costs_log_2_to_the_last_bit(tmp_path: Pa
     tokens = random_pairs(6, 9)
     config = config_of(**{"batch_size": 4} | options)
     objective = objective_of(folder, tokens, config)
-    objective.refer(data_of(tokens), config, folder, ALONE, QUIET)
+    prepare.refer(objective, data_of(tokens), config, folder, ALONE, QUIET)
     order = prepare.order_of(config, tokens, 2, 1)
     bins = [bin_ for step in range(len(order)) for bin_ in order.step(step)]
     assert sum(map(len, bins)) == 9
@@ -243,7 +243,7 @@ def test_margins_rise_on_pairs_that_were_held_out(tmp_path: Path) -> None:
     tokens, held_out = (random_pairs(seed, pairs, longest=10, apart=True) for seed, pairs in ((10, 32), (11, 16)))
     config = config_of(batch_size=8, epochs=5)
     objective = objective_of(folder, tokens, config)
-    objective.refer(data_of(tokens, held_out), config, folder, ALONE, QUIET)
+    prepare.refer(objective, data_of(tokens, held_out), config, folder, ALONE, QUIET)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-2, weight_decay=0)
     order = prepare.order_of(config, tokens, 2, 1)
 
@@ -284,7 +284,7 @@ def judged(folder: Path, tokens: Tokens, **options: Any) -> tuple[int, np.ndarra
     objective = objective_of(folder, tokens, config)
     objective.__class__ = Counted
     Counted.forwards = 0
-    objective.refer(data_of(tokens), config, folder, ALONE, QUIET)
+    prepare.refer(objective, data_of(tokens), config, folder, ALONE, QUIET)
     assert objective.training
     assert objective.judged is tokens
     return Counted.forwards, objective.known[tokens.fingerprint]
@@ -475,7 +475,7 @@ def test_margins_rise_on_real_pairs_that_were_held_out(real_data: Path, tmp_path
 
     config = config_of(max_length=256, batch_size=16, epochs=3)
     objective = objective_of(folder, tokens, config)
-    objective.refer(data_of(tokens, held_out), config, folder, ALONE, QUIET)
+    prepare.refer(objective, data_of(tokens, held_out), config, folder, ALONE, QUIET)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=3e-3, weight_decay=0)
     order = prepare.order_of(config, tokens, 2, 1)
     for step in range(len(order)):
@@ -506,7 +506,7 @@ def test_a_run_reads_real_pairs_and_begins_at_log_2(real_data: Path, tmp_path: P
     assert 0 < len(read.tokens) <= 2 * pairs
     assert read.tokens.row[1::2].tolist() == (read.tokens.row[::2] + 1).tolist()
     objective = objective_of(folder, read.tokens, config)
-    objective.refer(read, config, folder, ALONE, QUIET)
+    prepare.refer(objective, read, config, folder, ALONE, QUIET)
     _, report = take(objective, read.tokens, prepare.order_of(config, read.tokens, 2, 1).step(0), 1.0)
     assert report["margin"] == 0
     assert report["loss"] == pytest.approx(math.log(2), rel=1e-7)

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from asked import configured, model, written
 from caravan.converters.schema import Message
 from caravan.terminal import Progress
+from caravan.train.chat_template import template_for
 from caravan.train.others import rounds_of
 from caravan.train.pack import pack
 from caravan.train.prepare import read_tokenizer
 from caravan.train.rows import read_rows
 from caravan.train.stanza import TOOLS, stanzas
-from caravan.train.template import template_for
 from caravan.train.tokens import Tokens, tokenise
 from chats import BREAD, CHATML, talk
 from madeup import tokens_of

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caravan.errors import UserError
-from caravan.train.template import Refused, Rendered, Template, template_for
+from caravan.train.chat_template import template_for
+from caravan.train.template import Refused, Rendered, Template
 from chats import BREAD, LLAMA3, SHOUTING, SPECIAL, TEMPLATES, talk
 from tiny import tiny_tokenizer
 

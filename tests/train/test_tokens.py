@@ -20,9 +20,10 @@ from caravan.converters.schema import Message
 from caravan.terminal import Progress
 from caravan.train import token_files
 from caravan.train import tokens as tokens_module
+from caravan.train.chat_template import template_for
 from caravan.train.encode import Encoded, Encoder
 from caravan.train.rows import Rows, read_pairs, read_rows
-from caravan.train.template import Refused, Rendered, template_for
+from caravan.train.template import Refused, Rendered
 from caravan.train.tokens import Tokens, recommend_length, supervised_at, tokenise
 from chats import BREAD, SPECIAL, TEMPLATES, talk
 from tiny import tiny_tokenizer
@@ -413,7 +414,7 @@ import sys
 from transformers import AutoTokenizer
 from caravan.terminal import Progress
 from caravan.train.rows import read_rows
-from caravan.train.template import template_for
+from caravan.train.chat_template import template_for
 from caravan.train.tokens import tokenise
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[2])
 rows = read_rows(sys.argv[1], Progress(quiet=True))
