@@ -10,7 +10,7 @@ import pytest
 from rawrows import alpaca_rows, message_rows
 
 ROOT = Path(__file__).parents[1]
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and models are tiny: threads only get in the way
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side on tiny models: threads only get in the way
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,8 @@ width of the feed-forward layer, q = heads x head size, k that of keys and value
 In the backward of a block its gradients cB and three temporaries of the feed-forward layer, 3cTf, come on top; the two
 do not peak together. With checkpointing the block's activations are there again.
 
-**Loss.** The gradient of the output layer in fp32, 4Vh, and a product to be added to it, cVh; a chunk of logits, 2^24
-numbers, in c and fp32; the hidden states after the last norm, of the supervised positions and their gradient, 3cTh.
+**Loss.** The gradient of the output layer in fp32, 4Vh, and a product to be added to it, cVh; a chunk of logits (2^24
+numbers, or those of 512 positions), in c and fp32; the hidden states after the last norm, of the supervised positions and their gradient, 3cTh.
 """
 
 from dataclasses import dataclass, fields
@@ -206,8 +206,7 @@ def estimate(size: Sizes, run: TrainConfig, gpus: int, *, accumulates: bool = Tr
         return before(done) + Parts(working=copies + own + (0.0 if whole else c * head), activations=held)
 
     chunk = min(chunk_rows(size.vocabulary), t) * size.vocabulary * (4 + c if c == 2 else 4)
-    several = 2 if t > chunk_rows(size.vocabulary) else 1  # the last chunk is there until the next takes its place
-    scoring = 4 * head + max(several * chunk, chunk + (c * head if c == 2 else 0)) + c * t * h
+    scoring = 4 * head + chunk + (c * head if c == 2 else 0) + c * t * h
     norm = 2 * c * t * h if size.kind in _LAYER_NORM else (4 + 2 * c) * t * h
     tied = 2 * size.embedding if size.tied and head else 0  # two gradients and their sum are there at once
     reduced = max((c + 4) * root_grads, 4 * root_grads * (1 + 1 / shards) + (0 if size.tied else c * head))
