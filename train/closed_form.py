@@ -28,8 +28,8 @@ In the backward of a block its gradients cB and three temporaries of the feed-fo
 do not peak together. With checkpointing the block's activations are there again.
 
 **Loss.** The gradient of the output layer in fp32, 4Vh, and a product to be added to it, cVh; a chunk of logits (2^24
-numbers, or those of 512 positions) in c and fp32; the hidden states after the last norm, of the supervised positions and
-their gradient, 3cTh.
+numbers, or those of 512 positions) in c and fp32; the hidden states after the last norm, of the supervised positions
+and their gradient, 3cTh.
 """
 
 from dataclasses import dataclass, fields
