@@ -66,7 +66,7 @@ def broken(folder: Path, how: signal.Signals, kills: int, **options: Any) -> Pat
     left = kills
     while True:
         saved = [int(path.name.removeprefix("step-")) for path in (out / "checkpoints").glob("step-*")]
-        at = rng.randrange(max(saved, default=0), STEPS) + 1
+        at = rng.randrange(min(max(saved, default=0), STEPS - 1), STEPS) + 1
         before = log.stat().st_mtime_ns if log.exists() else 0  # what the run before left does not count
         running = subprocess.Popen(
             command(folder, out.name, **options),
