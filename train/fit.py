@@ -59,8 +59,7 @@ def fit(config: TrainConfig, progress: Progress | None = None) -> Trained:
         if isinstance(objective, dpo.Dpo):
             prepare.refer(objective, data, config, folder, world, progress)
         result = loop.run(config, data, objective, world, stop, progress)
-        ended = result.stopped is None
-        if ended and not (result.began == result.total and world.any((out / MODEL / "config.json").exists())):
+        if result.stopped is None:  # also where nothing was left to train: what lies there may be of an earlier step
             export(
                 objective,
                 world,

@@ -32,9 +32,8 @@ from caravan.train.speed import Speed
 
 @dataclass(frozen=True)
 class Result:
-    """What the loop came to, from the step it `began` with; `stopped`: why it ended early, `figures`: the last log."""
+    """What the loop came to; `stopped` says why it ended early, `figures` is the last record of the log."""
 
-    began: int
     steps: int
     total: int
     stopped: str | None
@@ -120,7 +119,7 @@ def run(
             metrics.sync()
             checkpoints.save(step, objective, optimizer)
         checkpoints.wait()
-    return Result(first, step, total, reason, figures, peak)
+    return Result(step, total, reason, figures, peak)
 
 
 def compute(objective: Objective, data: Data, bins: list[Bin], scale: float, world: World) -> Computed:

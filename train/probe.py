@@ -57,7 +57,11 @@ def probe(objective: Objective, device: torch.device) -> None:
         )
     later, *_ = hidden(FIRST + SECOND - 1)
     if not torch.equal(states[:-1], later[:-1]):
-        raise UserError(f"{name} lets a token see later ones", where=objective.model.config.model_type)
+        raise UserError(
+            f"{name} lets a token see later ones",
+            where=objective.model.config.model_type,
+            fix="train another model family",
+        )
     within, *_ = hidden(FIRST)
     if torch.equal(states[-1], within[-1]):
         raise UserError(

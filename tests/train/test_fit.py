@@ -76,6 +76,16 @@ def test_the_same_command_again_has_nothing_left_to_do(job: Path) -> None:
     assert "model: run/model" in first.stdout
 
 
+def test_an_export_of_an_earlier_step_does_not_pass_for_the_runs_end(job: Path) -> None:
+    """As if the run was killed between its last checkpoint and its export, where an earlier step had been exported."""
+    train("fsdp", "--model", "base", *QUICK, "--save-every", "1", "--keep", "9", cwd=job)
+    last = (job / "run" / "model" / "model.safetensors").read_bytes()
+    train("export", "run", "--step", "1", cwd=job)
+    assert (job / "run" / "model" / "model.safetensors").read_bytes() != last
+    train("fsdp", "--model", "base", *QUICK, "--save-every", "1", "--keep", "9", cwd=job)
+    assert (job / "run" / "model" / "model.safetensors").read_bytes() == last
+
+
 def test_two_ranks_go_on_as_one_with_the_same_order(job: Path) -> None:
     """A run of two processes is stopped, and goes on with one: the same conversations in each step, the same losses."""
     train("fsdp", "--model", "base", "--out", "straight", *QUICK, "--epochs", "2", cwd=job)
