@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from caravan.eval import agreement, statistics
+from caravan.eval import statistics
 from caravan.eval.human.votes import Vote
-from caravan.eval.statistics import Estimate
+from caravan.eval.statistics import Estimate, agreement
 
 Pairs = Mapping[tuple[str, str, str], list[Vote]]
 

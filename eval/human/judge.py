@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from caravan.errors import UserError
-from caravan.eval import agreement, files, statistics
+from caravan.eval import files, statistics
 from caravan.eval.human import figures
 from caravan.eval.human.figures import Pairs, winner
+from caravan.eval.statistics import agreement
 
 Key = tuple[str, str, str]
 TIE = "tie"

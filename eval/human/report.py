@@ -13,10 +13,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from caravan.eval import agreement, statistics
+from caravan.eval import statistics
 from caravan.eval.human import judge as judges
 from caravan.eval.human.figures import Pairs, alike, alpha, alpha_of_both, estimate, flat, known, share, winner
 from caravan.eval.human.votes import Vote, by_pair, read_votes
+from caravan.eval.statistics import agreement
 
 RESAMPLES = 10_000  # of alpha over the three words, the figure that people quote; a fifth of it for the others
 WIDTH = 0.1
