@@ -77,7 +77,7 @@ def sentences(told: dict[str, Any]) -> list[str]:
             f"{what} answers are no part of the score; it would be {percent(low)} to {percent(high)} with them"
         )
     if told["failures"]["unjudged"]:
-        found.append(f"{told['failures']['unjudged']:,} answers wait for a judge: `evaluate judge`")
+        found.append(f"{told['failures']['unjudged']:,} answers have no judge's verdict: `evaluate judge` asks one")
     if told.get("near_ties"):
         found.append(f"{told['near_ties']:,} answers hung on a difference that rounding can turn")
     shots = told.get("shots", {})
