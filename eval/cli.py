@@ -204,6 +204,55 @@ def show_prompt(
     show.preview(preview(chosen, item, protocol.value, model, form.value), json_)
 
 
+@app.command()
+def judge(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A run's folder, or a file of outputs.")],
+    b: Annotated[
+        Path | None, typer.Argument(metavar="[B]", help="The other's outputs; without it, AlpacaEval's reference.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="The judge, by the server's name of it.")] = "gpt-4-turbo",
+    url: ServerUrl = "https://api.openai.com/v1",
+    out: Annotated[Path, typer.Option(help="The folder of the verdicts.")] = Path("judged"),
+    prices: Annotated[
+        str | None, typer.Option(metavar="IN,OUT", help="What a million tokens of prompt and of answer cost.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Spend no more than this.")] = None,
+    answer_tokens: Annotated[int, typer.Option(min=1, help="Room for a verdict; a judge that thinks needs more.")] = 16,
+    data_dir: DataDir = None,
+    key_env: KeyEnv = "OPENAI_API_KEY",
+    concurrency: Concurrency = 8,
+    json_: Json = False,
+) -> None:
+    """Let a model judge two models' outputs, each pair in both orders; says what it will cost before it begins."""
+    from caravan.eval import show
+    from caravan.eval.judging.cost import Prices
+    from caravan.eval.judging.outputs import judge_outputs
+    from caravan.eval.models.client import Endpoint
+
+    cost = None
+    if prices is not None:
+        try:
+            cost = Prices(*(float(price) for price in prices.split(",")))
+        except (ValueError, TypeError):
+            raise UserError(f"--prices {prices}: not two numbers", fix="write, for example, --prices 10,30") from None
+    if max_cost is not None and cost is None:
+        raise UserError("--max-cost without prices", fix="add --prices IN,OUT: what a million tokens cost")
+    show.judged(
+        judge_outputs(
+            a,
+            b,
+            Endpoint(url, model, key_env=key_env, concurrency=concurrency),
+            out,
+            data_dir=data_dir,
+            prices=cost,
+            max_cost=max_cost,
+            answer_tokens=answer_tokens,
+            progress=Progress(),
+        ),
+        json_,
+    )
+
+
 human = typer.Typer(
     name="human",
     help="People judge two models' answers, blind: a local page, and what came of it.",

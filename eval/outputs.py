@@ -84,7 +84,7 @@ def score_outputs(
             loaded.append(load_problems(benchmark, variant or module.VARIANTS[0], data_dir))
         return loaded[0].problems
 
-    found = _read(module, benchmark, path, problems, data_dir)
+    found = read_outputs(module, benchmark, path, problems, data_dir)
     if variant is not None and found.variant not in ("", variant):
         found.notes.append(f"the outputs answer the variant {found.variant}, by which they are scored")
     setting = Setting(found.variant or variant or module.VARIANTS[0], protocol, run_code=run_code)
@@ -161,9 +161,13 @@ def _disagreement(problem: Problem, verdicts: dict[Rules, Verdict], headline: st
     }
 
 
-def _read(
+def read_outputs(
     module: Benchmark, name: str, path: Path, problems: Callable[[], Sequence[Problem]], data_dir: str | None
 ) -> Outputs:
+    """The outputs in a file or folder: published ones, those of a run, or JSON Lines.
+
+    `problems` gives the items, where they are needed. `UserError` for what is none of these.
+    """
     stored = getattr(module, "stored", None)
     if stored is not None:
         # Where no data are named, outputs may stand alone; what they cannot tell comes from the hub then.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from caravan.terminal import lines, out, print_json, printable, table
 
 if TYPE_CHECKING:  # heavy ones: the caller has them already
+    from caravan.eval.judging.outputs import Judged
     from caravan.eval.outputs import ScoredOutputs
     from caravan.eval.preview import Preview
     from caravan.eval.run import Evaluated
@@ -157,6 +158,41 @@ def _first(disagreements: Sequence[Any]) -> str:
 
 def _published(form: dict[str, Any]) -> list[str]:
     return [f"As published: {name} {value}" for name, value in form.items() if isinstance(value, int | float)]
+
+
+def judged(result: "Judged", as_json: bool) -> None:
+    """What a judge said, and how far to believe it."""
+    if as_json:
+        print_json(result.as_json())
+        return
+    told, (a, b) = result.summary, result.models
+    header = ["figure", "value", "95% interval", "of"]
+    rows: list[list[object]] = [
+        [f"{a} wins against {b}", *_figure(told["win_rate"])],
+        ["verdicts that turn with the order", *_figure(told["flips"])],
+        ["whichever stood first, less a half", *_figure(told["position_bias"])],
+    ]
+    if result.length is not None:
+        rows.append(["the longer answer wins", *_figure(result.length["longer_wins"])])
+        rows.append(["wins at equal length", *_figure(result.length["adjusted"])])
+    table("Judged in both orders", header, rows)
+    if result.length is not None and result.length["refused"]:
+        out(f"wins at equal length: not given: {result.length['refused']}")
+    verdicts = told["verdicts"]
+    out(", ".join(f"{count:,} {status}" for status, count in verdicts.items()) + " verdicts")
+    if told["pairs_without_both_verdicts"]:
+        low, high = told["bounds"]
+        missing = f"{told['pairs_without_both_verdicts']:,} of {told['pairs']:,} pairs lack a verdict"
+        out(f"{missing}; with them the win rate would be {percent(low)} to {percent(high)}")
+    if told["cost"] is not None:
+        out(f"Cost: {told['cost']:.2f}")
+    if result.run is not None:
+        out(f"Written into the run: {result.run}")
+    out(f"Verdicts: {result.folder}")
+
+
+def _figure(told: dict[str, Any] | None) -> list[object]:
+    return ["–", "–", 0] if told is None else [percent(told["score"]), interval(told), told["n"]]
 
 
 def preview(shown: "Preview", as_json: bool) -> None:

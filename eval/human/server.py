@@ -26,7 +26,7 @@ from starlette.routing import Route
 from caravan.errors import UserError
 from caravan.eval.human import links
 from caravan.eval.human.markup import shown
-from caravan.eval.human.pairs import read_pairs
+from caravan.eval.pairs import read_pairs
 from caravan.eval.human.store import Judgement, Store, begin
 from caravan.terminal import Progress, out
 

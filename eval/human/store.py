@@ -18,7 +18,7 @@ from typing import Any
 
 from caravan.errors import UserError
 from caravan.eval.human.order import Side, Slot, sequence
-from caravan.eval.human.pairs import Pair, Pairs
+from caravan.eval.pairs import Pair, Pairs
 
 VOTES = "votes.sqlite"
 VERSION = 1

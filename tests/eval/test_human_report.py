@@ -7,7 +7,7 @@ import pytest
 
 from caravan.errors import UserError
 from caravan.eval.human import showing
-from caravan.eval.human.pairs import Pair, Pairs
+from caravan.eval.pairs import Pair, Pairs
 from caravan.eval.human.report import Report, report
 from caravan.eval.human.store import Judgement, begin
 from test_human_sheet import HEADER, row, sheet

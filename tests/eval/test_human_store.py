@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from caravan.errors import UserError
-from caravan.eval.human.pairs import Pair, Pairs
+from caravan.eval.pairs import Pair, Pairs
 from caravan.eval.human.store import VOTES, Judgement, begin, open_store
 
 PAIRS = Pairs("oak", "birch", [Pair(f"i{n}", f"p{n}", f"a{n}", f"b{n}") for n in range(5)], [])

@@ -22,16 +22,18 @@ from caravan.plugins import load
 ANSWERS = ("output", "response", "completion")
 PROMPTS = ("prompt", "instruction", "question")
 MODELS = ("generator", "model")
+GROUPS = ("group", "dataset")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A prompt and what two models answered."""
+    """A prompt and what two models answered; `group` is where the prompt comes from, where a file says so."""
 
     id: str
     prompt: str
     a: str
     b: str
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Pairs:
 @dataclass
 class _Outputs:
     name: str
-    rows: dict[str, tuple[str, str]] = field(default_factory=dict)  # id to prompt ("" where unknown) and answer
+    rows: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # id to prompt ("": unknown), answer, group
     notes: Counter[str] = field(default_factory=Counter)
 
 
@@ -64,13 +66,13 @@ def read_pairs(a: Path, b: Path, data_dir: str | None = None) -> Pairs:
             notes.append(f"{file}: {only:,} have no partner in the other file, and are left out")
     pairs, other = [], 0
     for key in shared:
-        (asked, answer), (asked_b, answer_b) = left.rows[key], right.rows[key]
+        (asked, answer, group), (asked_b, answer_b, group_b) = left.rows[key], right.rows[key]
         if asked and asked_b and asked.strip() != asked_b.strip():
             other += 1
         elif not asked and not asked_b:
             raise UserError("neither file has its prompt", where=f"item {key}", fix='add it to one of them as "prompt"')
         else:
-            pairs.append(Pair(key, asked or asked_b, answer, answer_b))
+            pairs.append(Pair(key, asked or asked_b, answer, answer_b, group or group_b))
     if other:
         notes.append(f"{other:,} have another prompt in {b} than in {a}, and are left out")
     if not pairs:
@@ -96,7 +98,8 @@ def _read(path: Path, data_dir: str | None) -> _Outputs:
         elif key in found.rows:
             found.notes["repeat an id, and are left out"] += 1
         else:
-            found.rows[key] = (prompt, answer)
+            group = next((row[name] for name in GROUPS if isinstance(row.get(name), str)), "")
+            found.rows[key] = (prompt, answer, group)
     if len(names) == 1:
         found.name = names.pop()
     return found

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from caravan.errors import UserError
-from caravan.eval.human.pairs import Pair, read_pairs
+from caravan.eval.pairs import Pair, read_pairs
 
 
 def write(path: Path, rows: list[Any]) -> Path:
