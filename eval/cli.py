@@ -31,11 +31,12 @@ class Protocol(StrEnum):
 
 
 class Form(StrEnum):
-    """How a prompt is put: as a chat turn, as plain text, or as the tokenizer has it."""
+    """How a prompt is put: as a chat turn, as plain text, in the paper's turns; auto: chat, if there is a template."""
 
     auto = "auto"
     chat = "chat"
     plain = "plain"
+    tulu = "tulu"
 
 
 class Precision(StrEnum):

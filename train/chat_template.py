@@ -47,7 +47,7 @@ class TokenizerTemplate:
             raise UserError(
                 "none of its chat templates is the default", where=where, fix="use --template tulu"
             ) from None
-        self._dated = _dated(self._text)
+        self._dated = dated(self._text)
         self._stops = _special_tokens(tokenizer)
         self._stop = re.compile(r"\s*(" + "|".join(map(re.escape, sorted(self._stops, key=len, reverse=True))) + ")")
         self._skeletons: dict[tuple[str, ...], _Skeleton] = {}
@@ -214,7 +214,7 @@ def _squeeze(text: str) -> str:
     return "".join(text.split())
 
 
-def _dated(template: str) -> str:
+def dated(template: str) -> str:
     """The template, with a day that stays the same under the name by which templates ask for today's."""
     if "strftime_now" not in template:
         return template

@@ -92,7 +92,7 @@ def compare_model(
     The model is computed on the device if it has the room, else on the CPU. Raises `UserError` for any difference.
     """
     auto: Any = AutoModelForCausalLM
-    with _quiet():
+    with quiet():
         model, told = auto.from_pretrained(folder, output_loading_info=True)
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if told[kind]:
@@ -161,7 +161,7 @@ def _differs(how: str) -> UserError:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the bar that transformers shows while it loads weights, and what it advises meanwhile."""
     logger = logging.getLogger("transformers")
     level, bars = logger.level, transformers_logging.is_progress_bar_enabled()

@@ -18,12 +18,9 @@ Where none is listed the request has failed: nothing is known of its answer.
 
 import asyncio
 import math
-import sys
 from collections.abc import Iterator, Sequence, Set
-from pathlib import Path
 from typing import Any
 
-from caravan.cache import key
 from caravan.errors import UserError
 from caravan.eval import rendering
 from caravan.eval.benchmark import Answer, Ask, Ended
@@ -31,6 +28,7 @@ from caravan.eval.model import Request
 from caravan.eval.models.client import Client, Endpoint, Failed, Sampling
 from caravan.eval.models.reply import Reply
 from caravan.eval.models.side_by_side import side_by_side
+from caravan.eval.models.tokenizer import PromptTokenizer
 
 TOP = 20  # candidates: what vLLM and the hosted servers give at most
 STOPS = 4  # stop strings that every server takes; the text is cut at all of them here
@@ -60,7 +58,7 @@ def open_server(
     key, and for a tokenizer that cannot be read or lacks the template that is asked for.
     """
     endpoint = Endpoint(url, model, key_env, concurrency, timeout, retries)
-    own = None if tokenizer is None else _Tokenizer(tokenizer)
+    own = None if tokenizer is None else PromptTokenizer(tokenizer)
     chat = form == "chat" or (form == "auto" and (own is None or own.has_template))
     if chat and own is not None and not own.has_template:
         raise UserError("the tokenizer has no chat template", where=tokenizer or "", fix="use --form plain")
@@ -71,7 +69,7 @@ def open_server(
 class ServerModel:
     """See the module; `caravan.eval.model.Model` has the contract."""
 
-    def __init__(self, endpoint: Endpoint, chat: bool, tokenizer: "_Tokenizer | None", context: int | None) -> None:
+    def __init__(self, endpoint: Endpoint, chat: bool, tokenizer: PromptTokenizer | None, context: int | None) -> None:
         self.endpoint, self.context = endpoint, context
         self.name = endpoint.model
         self._chat, self._tokenizer = chat, tokenizer
@@ -199,58 +197,3 @@ def _context(endpoint: Endpoint) -> int | None:
         raise UserError("the server cannot be reached", where=endpoint.label, fix="start it, or check --url") from None
     lengths = [m.get("max_model_len") for m in models if m.get("id") == endpoint.model]
     return next((n for n in lengths if isinstance(n, int) and n > 0), None)
-
-
-class _Tokenizer:
-    """The model's own tokenizer, on this machine."""
-
-    def __init__(self, name: str) -> None:
-        import transformers
-
-        from caravan.train.chat_template import _dated
-        from caravan.train.hub import find_model, said
-
-        folder = Path(name).expanduser()
-        if not (folder / "tokenizer.json").is_file():
-            folder = find_model(name, weights=False)
-        try:
-            self._own: Any = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        except Exception as error:  # the package raises whatever it likes for what is wrong with the files
-            fix = "name the folder of the model's tokenizer"
-            raise UserError(f"not a tokenizer that can be read: {said(error)}", where=name, fix=fix) from None
-        if not self._own.is_fast:
-            raise UserError("not a fast tokenizer", where=name, fix="name a folder with a tokenizer.json")
-        self._own.model_max_length = sys.maxsize  # what is too long is the server's to say
-        self._where = name
-        self.has_template = bool(self._own.chat_template)
-        self._template = _dated(self._own.get_chat_template()) if self.has_template else ""
-        self.fingerprint = key(self._own.backend_tokenizer.to_str(), self._template)
-
-    def turn(self, text: str) -> str:
-        """The text as a user's turn, with the assistant's header after it."""
-        from jinja2 import TemplateError
-
-        try:
-            rendered = self._own.apply_chat_template(
-                [{"role": "user", "content": text}],
-                chat_template=self._template,
-                tokenize=False,
-                add_generation_prompt=True,
-            )
-        except (TemplateError, TypeError, ValueError, LookupError) as error:
-            what = f"the chat template does not take a question: {error}"
-            raise UserError(what, where=self._where, fix="use --form plain") from None
-        return str(rendered)
-
-    def ids(self, text: str, *, special: bool) -> list[int]:
-        """The ids; `special`: with what the tokenizer itself puts around a text, such as a BOS."""
-        return list(self._own(text, add_special_tokens=special)["input_ids"])
-
-    def cut(self, text: str, n: int) -> str:
-        """The text of its first n tokens."""
-        ids = self.ids(text, special=False)
-        return text if len(ids) <= n else str(self._own.decode(ids[:n]))
-
-    def is_one(self, word: str) -> bool:
-        """Whether a word is one token, with or without a space before it."""
-        return any(len(self.ids(way, special=False)) == 1 for way in (word, f" {word}"))
