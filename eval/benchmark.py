@@ -15,6 +15,7 @@ With these alone rows can be compared with it (contamination). What `evaluate` n
     def score(problem, answers, setting) -> Verdict
     def published(scored) -> dict            # optional: figures in the form and unit in which its authors print them
     def stored(path, problems) -> Outputs | None    # optional: published files of models' outputs; see below
+    def notes(folder, variant) -> list[str]  # optional: what a reader of the score must know of the prompts' files
     def category(group) -> str               # optional: what groups are pooled by in reports
     TULU_SAMPLE = 40                         # optional: items a group in the published scripts, 0 or absent: all
     JUDGED_BY = "pairs"                      # optional: who fills `Answer.judged`: "pairs" or "classifier"
@@ -42,6 +43,7 @@ Rules = Literal["strict", "tulu", "original"]
 RULES: tuple[Rules, ...] = get_args(Rules)
 Ended = Literal["stop", "length", "failed"]
 Status = Literal["scored", "unextractable", "empty", "failed", "unjudged"]
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -95,11 +97,11 @@ class Setting:
 class Ask:
     """What a model is asked.
 
-    `text` is what a person would type, few-shot examples included. In plain form `ending` follows it (or `plain`
-    stands for both); in chat form it is one user turn, and `opener` begins the assistant's. With `choices` the log-probability of each, as the
-    continuation of the prompt, is asked (" A": the space belongs to it); without, a text of at most `new_tokens`
-    tokens, which ends before the first of `stop` (`chat_stop` in chat form). `samples` texts are drawn at a
-    `temperature` above 0, and `top_p`.
+    `text` is what a person would type, few-shot examples included. In plain form `ending` follows it (or `plain` stands
+    for both); in chat form it is one user turn, and `opener` begins the assistant's. With `choices` the log-probability
+    of each, as the continuation of the prompt, is asked (" A": the space belongs to it); without, a text of at most
+    `new_tokens` tokens, which ends before the first of `stop` (`chat_stop` in chat form). `samples` texts are drawn at
+    a `temperature` above 0, and `top_p`.
     """
 
     text: str

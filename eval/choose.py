@@ -29,6 +29,7 @@ class Chosen:
     folder: Path
     embedded: bool
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -98,7 +99,9 @@ def load_problems(name: str, variant: str, data_dir: str | None) -> Chosen:
     problems = tuple(module.problems(folder, variant))
     if not problems:
         raise UserError(f"{name} has no items", where=str(folder), fix="check its files")
-    return Chosen(name, variant, module, folder, data_dir == EMBEDDED, problems)
+    noted = getattr(module, "notes", None)
+    notes = tuple(noted(folder, variant)) if noted is not None else ()
+    return Chosen(name, variant, module, folder, data_dir == EMBEDDED, problems, notes)
 
 
 def folder_of(name: str, data_dir: str | None) -> Path:

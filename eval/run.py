@@ -223,10 +223,12 @@ def _in_order(asked: Asked, out: Path) -> list[Answer]:
 
 
 def _meet(world: int) -> None:
-    """Wait until all processes have answered their share."""
+    """Wait until all processes are here."""
     if world > 1:
         import torch.distributed as dist
 
+        if not dist.is_initialized():
+            dist.init_process_group("gloo")
         dist.barrier()
 
 
@@ -271,6 +273,7 @@ def _scored(
         "data_hash": chosen.data_hash,
         "version": chosen.module.VERSION,
         "embedded": chosen.embedded,
+        "notes": list(chosen.notes),
         "of": len(chosen.problems),
         "truncated": sum(any(a.ended == "length" for a in own) for _, own in pairs),
         "near_ties": sum(any(a.near_tie for a in own) for _, own in pairs),
