@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import typer
 from pydantic.fields import FieldInfo
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from caravan import plugins
 from caravan.curate.cli import app as curate
+from caravan.eval.cli import app as evaluate
 from caravan.train.cli import app as train
 
 FOLDER = Path(__file__).parent
@@ -24,18 +26,27 @@ BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 
 def pages() -> Iterator[tuple[Path, str]]:
     """Each page with the text that belongs between its marks."""
-    for program, app, folder in (("curate", curate, "commands"), ("train", train, "commands/train")):
-        command = typer.main.get_command(app)
-        for name in sorted(command.commands):  # type: ignore[attr-defined]
-            yield FOLDER / folder / f"{name}.md", f"```\n{help_text(app, program, name)}\n```"
+    programs = (("curate", curate, "commands"), ("train", train, "commands/train"))
+    for program, app, folder in (*programs, ("evaluate", evaluate, "commands/evaluate")):
+        for words in commands(typer.main.get_command(app)):
+            yield FOLDER / folder / f"{'-'.join(words)}.md", f"```\n{help_text(app, program, *words)}\n```"
     for kind in plugins.KINDS:
         yield FOLDER / "plugins" / f"{kind}.md", plugin_table(kind)
 
 
-def help_text(app: typer.Typer, program: str, command: str) -> str:
+def commands(group: Any) -> Iterator[tuple[str, ...]]:
+    """The words of each command, those of groups within too."""
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from ((name, *words) for words in commands(command))
+        else:
+            yield (name,)
+
+
+def help_text(app: typer.Typer, program: str, *command: str) -> str:
     """What `PROGRAM COMMAND --help` prints, at a width of 100."""
     os.environ["COLUMNS"] = "100"
-    result = CliRunner().invoke(app, [command, "--help"], prog_name=program, env={"COLUMNS": "100"})
+    result = CliRunner().invoke(app, [*command, "--help"], prog_name=program, env={"COLUMNS": "100"})
     return result.output.strip()
 
 
@@ -49,6 +60,8 @@ def plugin_table(kind: plugins.Kind) -> str:
         about = (module.__doc__ or "").strip().split("\n")[0].replace("|", "\\|")
         models = [getattr(module, m) for m in ("Options", "Settings", "Limits") if hasattr(module, m)]
         options = ", ".join(f"`{key}` = {_shown(field)}" for m in models for key, field in m.model_fields.items())
+        if hasattr(module, "VARIANTS"):
+            options = "variants " + ", ".join(f"`{variant}`" for variant in module.VARIANTS)
         lines.append(f"| `{name}` | {about} | {options} |")
     return "\n".join(lines)
 
