@@ -254,6 +254,34 @@ def judge(
     )
 
 
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Runs, lm-eval's or inspect_ai's logs; NAME=RUN,RUN are seeds of one setting."
+        ),
+    ],
+    markdown: Annotated[Path | None, typer.Option(help="Write the comparison as Markdown, too.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the comparison as one page, too.")] = None,
+    json_: Json = False,
+) -> None:
+    """Compare runs on the items that they share; the first is the baseline. Says what a difference can be believed."""
+    from caravan.eval.comparing import page, showing
+    from caravan.eval.comparing.arms import read_arms
+    from caravan.eval.comparing.compare import compare as run
+
+    found = run(read_arms(runs))
+    if markdown is not None:
+        _written(markdown, showing.markdown(found))
+    if html is not None:
+        _written(html, page.page(found))
+    if json_:
+        terminal.print_json(showing.as_json(found))
+    else:
+        showing.print_comparison(found)
+
+
 human = typer.Typer(
     name="human",
     help="People judge two models' answers, blind: a local page, and what came of it.",
