@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from caravan.errors import UserError
-from caravan.eval.alpaca_results import read_results
 from caravan.eval.benchmark import Answer, Ask, Item, Outputs, Problem, Scored, Setting, Verdict
 from caravan.eval.files import Row, locate, rows, text
+from caravan.eval.scoring.alpaca_results import read_results
 
 VERSION = 1
 HUB = "tatsu-lab/alpaca_eval"

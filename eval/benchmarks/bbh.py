@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from caravan.errors import UserError
-from caravan.eval.bbh_answers import answer_of, right_answer
 from caravan.eval.benchmark import Answer, Ask, Item, Outputs, Problem, Scored, Setting, Stored, Verdict
-from caravan.eval.exact_match import exact_match
 from caravan.eval.files import AGAIN, entries, json_value, locate, read_text, text
+from caravan.eval.scoring.bbh_answers import answer_of, right_answer
+from caravan.eval.scoring.exact_match import exact_match
 
 VERSION = 1
 HUB = "openeval/BIG-Bench-Hard"

@@ -30,9 +30,9 @@ from typing import Any, Literal
 
 from caravan.errors import UserError
 from caravan.eval.benchmark import Answer, Ask, Item, Outputs, Problem, Setting, Stored, Verdict
-from caravan.eval.exact_match import exact_match
 from caravan.eval.files import AGAIN, locate, read_text, rows, text
-from caravan.eval.numbers import final_number, only_number
+from caravan.eval.scoring.exact_match import exact_match
+from caravan.eval.scoring.numbers import final_number, only_number
 
 VERSION = 1
 HUB = "openai/gsm8k"

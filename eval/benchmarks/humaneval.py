@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from caravan.eval.benchmark import Answer, Ask, Item, Problem, Setting, Verdict
 from caravan.eval.files import locate, rows, text, unique
-from caravan.eval.sandbox import Outcome, run_program
+from caravan.eval.scoring.sandbox import Outcome, run_program
 
 VERSION = 1
 HUB = "openai/openai_humaneval"

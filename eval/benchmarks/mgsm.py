@@ -27,8 +27,8 @@ from caravan.errors import UserError
 from caravan.eval.benchmark import Answer, Ask, Item, Problem, Setting, Verdict
 from caravan.eval.benchmarks.gsm8k import number_verdict, numbered, tulu_verdict
 from caravan.eval.files import AGAIN, lines, locate, read_text
-from caravan.eval.han_numbers import with_digits
-from caravan.eval.numbers import final_number
+from caravan.eval.scoring.han_numbers import with_digits
+from caravan.eval.scoring.numbers import final_number
 
 VERSION = 1
 HUB = "juletxara/mgsm"

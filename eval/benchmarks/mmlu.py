@@ -29,7 +29,7 @@ from typing import Any, Literal
 from caravan.errors import UserError
 from caravan.eval.benchmark import Answer, Ask, Item, Problem, Scored, Setting, Verdict
 from caravan.eval.files import AGAIN, csv_records, locate, rows, text
-from caravan.eval.mmlu_subjects import CATEGORIES, CATEGORY_OF, FIELD_OF, FIELDS
+from caravan.eval.scoring.mmlu_subjects import CATEGORIES, CATEGORY_OF, FIELD_OF, FIELDS
 
 VERSION = 1
 HUB = "cais/mmlu"

@@ -71,7 +71,7 @@ def items(folder: Path) -> Iterator[Item]:
     return (row.item for row in _rows(_questions(folder)))
 
 
-def problems(folder: Path, variant: str) -> Iterator[Problem]:  # noqa: ARG001 (there is one)
+def problems(folder: Path, variant: str) -> Iterator[Problem]:
     """The questions with their answers. `more` has `options`, their `Labels` by protocol, and the `primer`."""
     path = _questions(folder)
     primer = next((read_text(p).strip() for p in (folder / PRIMER, path.parent / PRIMER) if p.is_file()), "")

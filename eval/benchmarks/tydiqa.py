@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from caravan.errors import UserError, did_you_mean
-from caravan.eval import squad
 from caravan.eval.benchmark import Answer, Ask, Item, Outputs, Problem, Scored, Setting, Stored, Verdict
 from caravan.eval.files import AGAIN, json_value, rows, text
-from caravan.eval.tydiqa_files import Question, dev, examples, question_of
-from caravan.eval.tydiqa_words import WORDS, Words
+from caravan.eval.scoring import squad
+from caravan.eval.scoring.tydiqa_files import Question, dev, examples, question_of
+from caravan.eval.scoring.tydiqa_words import WORDS, Words
 
 VERSION = 1
 HUB = "google-research-datasets/tydiqa"

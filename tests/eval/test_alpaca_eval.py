@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caravan.errors import UserError
-from caravan.eval import alpaca_results
 from caravan.eval.benchmark import RULES, SAMPLES, Answer, Item, Outputs, Problem, Rules, Setting, Verdict
 from caravan.eval.benchmarks import alpaca_eval
+from caravan.eval.scoring import alpaca_results
 
 PAIR = Problem(Item("oasst/0", "Name a river."), more={"reference": "The Aare.", "reference_model": "r"})
 

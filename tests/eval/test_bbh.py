@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from caravan.errors import UserError
 from caravan.eval.benchmark import RULES, SAMPLES, Answer, Item, Outputs, Problem, Rules, Setting, Verdict
 from caravan.eval.benchmarks import bbh
-from caravan.eval.exact_match import bare, exact_match
+from caravan.eval.scoring.exact_match import bare, exact_match
 
 OPTIONS = "Which jar is empty?\nOptions:\n(A) the red jar\n(B) the blue jar\n(C) neither jar"
 COT = "Look at the jars one by one.\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from caravan.errors import UserError
 from caravan.eval.benchmark import RULES, SAMPLES, Answer, Item, Problem, Rules, Setting, Verdict
 from caravan.eval.benchmarks import gsm8k
-from caravan.eval.numbers import numbers, only_number
+from caravan.eval.scoring.numbers import numbers, only_number
 
 
 def problem(gold: str, question: str = "How many?", own_id: str = "test/0") -> Problem:

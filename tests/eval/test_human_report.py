@@ -7,9 +7,9 @@ import pytest
 
 from caravan.errors import UserError
 from caravan.eval.human import showing
-from caravan.eval.pairs import Pair, Pairs
 from caravan.eval.human.report import Report, report
 from caravan.eval.human.store import Judgement, begin
+from caravan.eval.pairs import Pair, Pairs
 from test_human_sheet import HEADER, row, sheet
 
 BETTER, SLIGHTLY, TIE, WORSE = "a-is-better", "a-is-slightly-better", "tie", "b-is-better"

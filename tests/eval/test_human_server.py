@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 
 from caravan.errors import UserError
 from caravan.eval.human import links
-from caravan.eval.pairs import read_pairs
 from caravan.eval.human.server import LARGEST, app, serve
 from caravan.eval.human.store import Judgement, Store, begin, open_store
+from caravan.eval.pairs import read_pairs
 from human_made import MODELS, outputs, served
 
 HERE = "http://127.0.0.1"

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from caravan.errors import UserError
-from caravan.eval.pairs import Pair, Pairs
 from caravan.eval.human.store import VOTES, Judgement, begin, open_store
+from caravan.eval.pairs import Pair, Pairs
 
 PAIRS = Pairs("oak", "birch", [Pair(f"i{n}", f"p{n}", f"a{n}", f"b{n}") for n in range(5)], [])
 LEFT = Judgement(-2, True, False, comment="länger", seconds=3.5)

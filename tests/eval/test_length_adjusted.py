@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from caravan.errors import UserError
-from caravan.eval.alpaca_results import read_results
 from caravan.eval.judging.length_adjusted import OVERLAP, PRECISION, LengthAdjusted, fit, length_adjusted, length_term
 from caravan.eval.judging.win_rate import win_rate
+from caravan.eval.scoring.alpaca_results import read_results
 
 Floats = NDArray[np.float64]
 

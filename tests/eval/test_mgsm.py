@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from caravan.errors import UserError
 from caravan.eval.benchmark import RULES, SAMPLES, Answer, Item, Problem, Rules, Setting, Verdict
 from caravan.eval.benchmarks import mgsm
-from caravan.eval.han_numbers import read
+from caravan.eval.scoring.han_numbers import read
 
 EXAMPLES = '''"""Prompts."""
 NUMBERS = [11, 29]

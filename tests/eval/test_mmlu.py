@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from caravan.errors import UserError
 from caravan.eval.benchmark import RULES, SAMPLES, Answer, Item, Problem, Rules, Setting, Verdict
 from caravan.eval.benchmarks import mmlu
-from caravan.eval.mmlu_subjects import CATEGORIES, CATEGORY_OF, FIELD_OF, FIELDS
+from caravan.eval.scoring.mmlu_subjects import CATEGORIES, CATEGORY_OF, FIELD_OF, FIELDS
 
 Cells = tuple[str, str, str, str, str, str]
 

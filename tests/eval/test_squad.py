@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan.eval import squad
+from caravan.eval.scoring import squad
 
 ANSWERS = st.text(alphabet=st.characters(codec="utf-8"), max_size=30)
 

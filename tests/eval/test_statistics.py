@@ -15,7 +15,6 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from caravan.eval.statistics.intervals import stratified_score, tango
 from caravan.eval.statistics import (
     Average,
     Difference,
@@ -38,6 +37,7 @@ from caravan.eval.statistics import (
     verdict,
     wilson,
 )
+from caravan.eval.statistics.intervals import stratified_score, tango
 
 Floats = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaske
 from caravan.errors import UserError
 from caravan.eval.benchmark import RULES, SAMPLES, Answer, Problem, Rules, Setting
 from caravan.eval.benchmarks import toxigen
-from caravan.eval.classifier import classify, toxic_labels
+from caravan.eval.scoring.classifier import classify, toxic_labels
 from tiny import SENTENCES
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from caravan.errors import UserError
 from caravan.eval.benchmark import RULES, SAMPLES, Answer, Problem, Rules, Setting, Verdict
 from caravan.eval.benchmarks import tydiqa
-from caravan.eval.tydiqa_files import question_of
-from caravan.eval.tydiqa_words import WORDS
+from caravan.eval.scoring.tydiqa_files import question_of
+from caravan.eval.scoring.tydiqa_words import WORDS
 
 
 def flat(own_id: str, passage: str, question: str, *answers: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from caravan.eval.benchmark import Item
-from caravan.eval.numbers import numbers, only_number
+from caravan.eval.scoring.numbers import numbers, only_number
 
 MARK = re.compile(r"\banswer(?:\s+is\b|\**\s*:)", re.I)
 END = re.compile(r"[.!?](?=[*\"'`)\]]*(?:\s|$))|\n")
