@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from caravan.eval.alpaca_results import read_results
 from caravan.eval.judging.length_adjusted import length_adjusted
+from caravan.eval.scoring.alpaca_results import read_results
 from caravan.eval.statistics import Estimate
 
 BOARDS = {"alpaca_eval_gpt4": "v1", "weighted_alpaca_eval_gpt4_turbo": "v2"}

@@ -248,7 +248,7 @@ def _from_run(name: str, path: Path, problems: Sequence[Problem]) -> Outputs:
 
 def _classified(stored: Sequence[Stored], classifier: str | None, progress: Progress) -> list[Stored]:
     """The outputs with what a classifier says of those that nobody judged."""
-    from caravan.eval.classifier import DEFAULT, classify
+    from caravan.eval.scoring.classifier import DEFAULT, classify
 
     asked = [a for row in stored for a in row.answers if a.judged is None]
     said = iter(classify([a.text for a in asked], classifier or DEFAULT, progress=progress))

@@ -236,7 +236,7 @@ def _judged(asked: Asked, answers: list[Answer], classifier: str | None, progres
     """The answers with what a classifier says of them, where the benchmark asks for one."""
     if getattr(asked.chosen.module, "JUDGED_BY", "") != "classifier":
         return answers
-    from caravan.eval.classifier import DEFAULT, classify
+    from caravan.eval.scoring.classifier import DEFAULT, classify
 
     said = classify([a.text for a in answers], classifier or DEFAULT, progress=progress)
     return [replace(answer, judged=value) for answer, value in zip(answers, said, strict=True)]

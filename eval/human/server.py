@@ -26,8 +26,8 @@ from starlette.routing import Route
 from caravan.errors import UserError
 from caravan.eval.human import links
 from caravan.eval.human.markup import shown
-from caravan.eval.pairs import read_pairs
 from caravan.eval.human.store import Judgement, Store, begin
+from caravan.eval.pairs import read_pairs
 from caravan.terminal import Progress, out
 
 LOCAL = "local"
