@@ -78,9 +78,12 @@ class PromptTokenizer:
         return list(self.own(text, add_special_tokens=special)["input_ids"])
 
     def cut(self, text: str, n: int) -> str:
-        """The text of its first n tokens."""
-        ids = self.ids(text, special=False)
-        return text if len(ids) <= n else str(self.own.decode(ids[:n]))
+        """The text of its first n tokens, as the published TyDi QA procedure cuts passages.
+
+        It counts the BOS that the tokenizer adds, and decodes it into the text: a fault that belongs to the protocol.
+        """
+        ids = self.ids(text, special=True)
+        return text if len(ids) <= n else str(self.own.decode(ids[:n], clean_up_tokenization_spaces=False))
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of ids that a model wrote, without special tokens."""
