@@ -205,10 +205,10 @@ def _marks(base: ArmTable, arm: ArmTable, both: pl.DataFrame) -> list[str]:
         for name in dict.fromkeys([*one, *two])
         if one.get(name) != two.get(name) and ((name in one and name in two) or name not in ("prompts", "data"))
     ]
-    for column, words in (("prompt", "were asked with other prompts"), ("data", "are other items under the same id")):
+    for column, words in (("prompt", "asked with other prompts"), ("data", "that are other items under one id")):
         known = both.filter((pl.col(column) != "") & (pl.col(f"{column}_arm") != ""))
         if n := len(known.filter(pl.col(column) != pl.col(f"{column}_arm"))):
-            marks.append(f"{n:,} of {len(both):,} shared items {words}")
+            marks.append(f"shared items {words}: {n:,} of {len(both):,}")
     return marks
 
 

@@ -40,7 +40,7 @@ def read(path: Path) -> Run:
     tables, repeated = _tables(task, _about(spec), scored)
     notes = [f"{task}: {note}" for note in log.notes]
     if repeated:
-        notes.append(f"{task}: {repeated:,} samples repeat an id and epoch; the first counts")
+        notes.append(f"{task}: samples that repeat an id and epoch: {repeated:,}; the first counts")
     figures = [figure for table in tables for figure in _figures(log, table)]
     return Run(plain(spec.get("model") or path.stem), "inspect_ai", str(path), tables, figures, notes)
 
@@ -50,7 +50,8 @@ def read_folder(path: Path) -> Run:
     archives = sorted(one for one in path.rglob("*.eval") if one.is_file())
     logs = archives or sorted(one for one in path.rglob("*.json") if one.is_file() and _is_log(one))
     if not logs:
-        raise UserError("no log of inspect_ai here", where=str(path))
+        what = "no log of inspect_ai here, and no samples of lm-eval"
+        raise UserError(what, where=str(path), fix="run lm-eval with --log_samples")
     return joined([read(one) for one in logs], path)
 
 
@@ -248,7 +249,7 @@ def _figures(log: Log, table: Table) -> Iterator[Figure]:
             refused = _cut(log.header, log.samples) or _no_mean(log, score, metric, kind)
             figure = checked(what, published, recomputed, refused)
             if figure.verdict == "differs" and without:
-                figure = checked(what, published, recomputed, f"{without:,} samples have no value here")
+                figure = checked(what, published, recomputed, f"samples without a value here: {without:,}")
             yield figure
 
 

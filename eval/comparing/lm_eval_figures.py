@@ -89,7 +89,7 @@ def _cut(table: Table, told: Mapping[str, Any]) -> str:
     if effective is not None and effective != here:
         return f"its figures are of {effective:,} items, but the samples are of {here:,}"
     without = table.frame["score"].null_count()
-    return f"{without:,} items have no value that is a number" if without else ""
+    return f"items without a value that is a number: {without:,}" if without else ""
 
 
 def _no_mean(table: Table, told: Mapping[str, Any]) -> str:

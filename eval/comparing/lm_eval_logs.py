@@ -100,7 +100,9 @@ def _results_for(path: Path, date: str | None) -> Results:
     dates = [(found["date"] if (found := DATED.search(one.name)) else "", one) for one in files]
     named = [one for own, one in dates if date and own == date]
     named = named or [one for own, one in dates if not own and "results" in one.name]
-    results = [Results(one, value) for one in named if isinstance((value := json_file(one)), dict) and "results" in value]
+    results = [
+        Results(one, value) for one in named if isinstance((value := json_file(one)), dict) and "results" in value
+    ]
     return results[0] if len(results) == 1 else Results(path, {})
 
 
@@ -109,8 +111,6 @@ def _run(path: Path, results: Results, parts: Iterable[tuple[str, Iterable[tuple
     tables: list[Table] = []
     figures: list[Figure] = []
     notes: list[str] = []
-    if not told:
-        notes.append("no results file of this run: what it publishes is not checked")
     for name, lines in parts:
         task = results.task(name)
         own, said = _tables(task, lines, results)
@@ -118,6 +118,8 @@ def _run(path: Path, results: Results, parts: Iterable[tuple[str, Iterable[tuple
         notes += [f"{task}: {note}" for note in said]
         figures += task_figures(task, own, told)
     figures += group_figures(tables, told)
+    if tables and not told:
+        notes.append("no results file of this run: what it publishes is not checked")
     return Run(_model(results, path), "lm-eval", str(path), tables, figures, notes, _families(tables, told))
 
 
@@ -149,7 +151,7 @@ def _tables(task: str, lines: Iterable[tuple[str, Any]], results: Results) -> tu
             continue
         frame, repeated = frame_of(sorted(own, key=_by_number))
         if repeated:
-            notes.append(f"{repeated:,} lines repeat a document and filter ({used}); the first counts")
+            notes.append(f"lines that repeat a document and filter ({used}): {repeated:,}; the first counts")
         variant = "" if used == NO_FILTER else used
         lower = mapping(results.of("higher_is_better", task)).get(metric) is False
         tables.append(Table(task, variant, metric, frame, used not in seen, "micro", lower, _about(task, results)))

@@ -45,7 +45,7 @@ def read(path: Path) -> Run:
         own, repeated = _tables(plain(benchmark), plain(variant), plain(protocol), part, score)
         tables += own
         if repeated:
-            notes.append(f"{benchmark}: {repeated:,} rows repeat an item; the first counts")
+            notes.append(f"{benchmark}: rows that repeat an item: {repeated:,}; the first counts")
         if score:
             figures += _figures(own[0], score)
     name = plain(told.get("model") or items.resolve().parent.name)

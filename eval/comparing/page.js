@@ -24,6 +24,7 @@
   };
   const table = () => data.benches[bench.value];
   const score = (cells, n) => (cells ? cells.scores[n] : undefined);
+  const gap = (x, y) => (typeof x === "number" && typeof y === "number" ? y - x : NaN);
   const told = (cells, n) => {
     const value = score(cells, n);
     if (value === undefined) return "not there";
@@ -41,16 +42,16 @@
     list();
   };
   const pick = () => {
-    const { arms, cells, ids, groups, group } = table();
+    const { cells, ids, groups, group } = table();
     const [one, two] = [cells[base.value], cells[arm.value]];
     const worth = table().lower ? -1 : 1;
     const needle = find.value.trim().toLowerCase();
     const wanted = {
       all: () => true,
       differ: (x, y) => x !== y,
-      better: (x, y) => typeof x === "number" && typeof y === "number" && worth * (y - x) > 0,
-      worse: (x, y) => typeof x === "number" && typeof y === "number" && worth * (y - x) < 0,
-      none: (x, y) => typeof x !== "number" || typeof y !== "number",
+      better: (x, y) => worth * gap(x, y) > 0,
+      worse: (x, y) => worth * gap(x, y) < 0,
+      none: (x, y) => Number.isNaN(gap(x, y)),
     }[show.value];
     rows = [];
     for (let n = 0; n < ids.length; n++) {
@@ -61,7 +62,7 @@
     if (sorted.column) {
       const key = sorted.column === "id" ? (n) => ids[n]
         : sorted.column === "group" ? (n) => groups[group[n]]
-        : sorted.column === "difference" ? (n) => score(two, n) - score(one, n)
+        : sorted.column === "difference" ? (n) => gap(score(one, n), score(two, n))
         : (n) => score(sorted.column === "base" ? one : two, n);
       const order = (x, y) => {
         if (typeof x === "string") return x.localeCompare(y, "en", { numeric: true });
@@ -123,12 +124,10 @@
       row.append(cellOf(one, n));
       if (base.value !== arm.value) {
         row.append(cellOf(two, n));
-        const [x, y] = [score(one, n), score(two, n)];
-        const both = typeof x === "number" && typeof y === "number";
-        const gap = both ? y - x : 0;
-        const kind = gap === 0 ? "" : (gap > 0) !== lower ? "up" : "down";
-        const words = !both ? "–" : gap === 0 ? "0" : (gap > 0 ? "+" : "−") + String(Number(Math.abs(gap).toFixed(3)));
-        row.append(make("td", words, kind));
+        const change = gap(score(one, n), score(two, n));
+        const size = String(Number(Math.abs(change).toFixed(3)));
+        const words = Number.isNaN(change) ? "–" : change === 0 ? "0" : (change > 0 ? "+" : "−") + size;
+        row.append(make("td", words, change ? ((change > 0) !== lower ? "up" : "down") : ""));
       }
       return row;
     }));

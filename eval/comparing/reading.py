@@ -1,7 +1,6 @@
 """Bytes of strangers' logs made into JSON values, and text that fits a table: nothing in a log is taken on trust."""
 
 import json
-import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from caravan.errors import UserError
 MEMBER_LIMIT = 512 * 2**20  # bytes of one file, or of one member of an archive; one sample's log is rarely 10 MiB
 PACKED_LIMIT, PACKED_RATIO = 32 * 2**20, 300  # above so many bytes JSON does not shrink further; a bomb does
 ARCHIVE_LIMIT = 64 * 2**30  # bytes of all members together
+HUGE = 1e50  # no score is larger, and its fourth power can still be computed with
 ZSTD = 93  # the method that zipfile knows of only from Python 3.14 on
 AGAIN = "copy the log again, whole"
 
@@ -109,14 +109,14 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 
 def number(value: Any) -> float | None:
-    """The value where it is a finite number or a truth value, else None."""
+    """The value where it is a truth value or a number below `HUGE`, else None."""
     if not isinstance(value, (int, float)):
         return None
     try:
         found = float(value)
     except OverflowError:
         return None
-    return found if math.isfinite(found) else None
+    return found if abs(found) < HUGE else None
 
 
 def whole(value: Any) -> int | None:

@@ -164,24 +164,25 @@ def foot(comparison: Comparison) -> list[str]:
 
 def value(bench: Bench, number: float) -> str:
     """A score: a share in per cent, or as it is."""
-    if math.isnan(number):
-        return "–"
-    return f"{100 * number:.1f} %" if bench.share else f"{number:.3f}"
+    return "–" if math.isnan(number) else f"{_number(bench, number)} %" if bench.share else _number(bench, number)
 
 
 def interval(bench: Bench, estimate: Estimate, signed: bool = False) -> str:
     """The two ends of an interval."""
     if math.isnan(estimate.low):
         return "–"
-    shown = [100 * x if bench.share else x for x in (estimate.low, estimate.high)]
-    return " to ".join(f"{x:{'+' if signed else ''}.{1 if bench.share else 3}f}" for x in shown)
+    return " to ".join(_number(bench, x, "+" if signed else "") for x in (estimate.low, estimate.high))
 
 
 def difference(bench: Bench, estimate: Estimate) -> str:
     """A difference: of shares in points."""
-    if math.isnan(estimate.value):
-        return "–"
-    return f"{100 * estimate.value:+.1f}" if bench.share else f"{estimate.value:+.3f}"
+    return "–" if math.isnan(estimate.value) else _number(bench, estimate.value, "+")
+
+
+def _number(bench: Bench, number: float, sign: str = "") -> str:
+    if bench.share:
+        return f"{100 * number:{sign}.1f}"
+    return f"{number:{sign}.3f}" if abs(number) < 1e6 else f"{number:{sign}.3g}"
 
 
 def probability(p: float) -> str:
@@ -207,13 +208,15 @@ def _pair_rows(bench: Bench, pairs: Sequence[Pair], both: bool) -> Iterator[tupl
 
 def marked(pair: Pair) -> str:
     """What else than the model differs, and the items that do not count."""
-    alone = [
-        f"{n:,} items are only in {name}" for n, name in ((pair.base_only, pair.base), (pair.arm_only, pair.arm)) if n
+    counts = [
+        (f"items only in {pair.base}", pair.base_only),
+        (f"items only in {pair.arm}", pair.arm_only),
+        ("shared items without a value in one of them", pair.shared - pair.used),
     ]
-    if without := pair.shared - pair.used:
-        alone.append(f"{without:,} shared items have no value in one of them")
-    marks = [*pair.marks, *alone]
-    return f" But: {'; '.join(marks)}." if pair.marks else f" {'; '.join(marks).capitalize()}." if marks else ""
+    said = "; ".join([*pair.marks, *(f"{words}: {n:,}" for words, n in counts if n)])
+    if pair.marks:
+        return f" But: {said}."
+    return f" {said[0].upper()}{said[1:]}." if said else ""
 
 
 def _named(score: Score) -> str:
