@@ -1,13 +1,24 @@
-"""A model on this machine: any causal language model that transformers loads, from safetensors and without its code.
+"""A model that is computed here: a Hugging Face folder, or a name on the hub, on the CPU or on GPUs.
 
-What prompts share is read once (`plan`), and batches are planned over all requests, whatever was answered before.
-Sums in floating point differ in their last digits with the company that a prompt has. In fp32 no answer hangs on that:
-choices whose best two lie within `NEAR`, and texts that took a token by less, are computed again alone, from the whole
-prompt, and marked. In bf16 the same holds for choices; texts may differ from one batch size to another, as everywhere.
+What many prompts begin with is computed once (`prefix`), letters are read off one position, texts are written in
+batches that rows leave when they end (`batches`, `likelihood`, `writing`, `network`).
+
+What does not depend on batches, on the number of processes, on what was answered before: in fp32, which choice is the
+likeliest, and every text. Sums of the same numbers in another order differ in their last bits (some 1e-5 here), so a
+choice whose best two log-probabilities, or a text that somewhere has two next tokens, lie nearer to each other than
+1e-4 is asked again, alone and whole, and marked `near_tie`: what comes of that depends on nothing but the prompt. The
+log-probabilities themselves may differ in their last bits. In bf16 the rounding is coarser: choices nearer than
+`NEAR_BF16` are asked again; texts are not, for near ties are in every other of them, so a text, greedy as it is, may
+differ between two sizes of batches. With the same settings all is the same, bit by bit, however often a run is killed.
 """
 
+import gc
+import os
+import sys
+from array import array
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,18 +28,17 @@ from caravan.errors import UserError
 from caravan.eval import rendering
 from caravan.eval.benchmark import Answer, Ask
 from caravan.eval.model import Request
-from caravan.eval.models.cache import Beginning
-from caravan.eval.models.memory import room_for
-from caravan.eval.models.network import Network
-from caravan.eval.models.plan import Batch, Row, plan, share
+from caravan.eval.models.batches import Batch, Job, Limits, plan, share
+from caravan.eval.models.likelihood import choices, letters, near_tie
+from caravan.eval.models.network import NOTES, Beginning, Network, load
 from caravan.eval.models.tokenizer import PromptTokenizer, model_folder
 from caravan.eval.models.writing import Writer
 from caravan.train.hub import fingerprint
+from caravan.train.machine import GIB, cpu_memory
 
-NEAR = {torch.float32: 1e-4}  # of log-probabilities; other precisions:
-NEAR_ROUNDED = 0.1
-ROWS_CPU, ROWS_GPU = 16, 256  # texts that are written side by side, at most
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+NEAR, NEAR_BF16 = 1e-4, 5e-2
+CPU_ROWS, GPU_ROWS = 32, 256
+ENCODED = 1000  # texts that are given to the tokenizer at once
 
 
 def open_model(
@@ -40,48 +50,55 @@ def open_model(
     rank: int = 0,
     world: int = 1,
 ) -> "LocalModel":
-    """The model of a folder, of a run of `train`, or of a name on the hub (OWNER/NAME[@REVISION]).
+    """Load a model: `name` is a folder, a run of `train`, or OWNER/NAME[@REVISION] on the hub.
 
-    `form`: "chat", "plain", "tulu" (the paper's turns), or "auto": chat, where the tokenizer has a template. `dtype`:
-    "float32", "bfloat16", or "auto": bfloat16 on a GPU. `batch_tokens`: tokens of a batch, instead of what memory
-    allows. `rank` of `world`: this process answers its share. Raises `UserError` for what cannot be loaded.
+    `form`: "chat", "plain", "tulu" (the paper's turns), or "auto": chat where the tokenizer has a chat template.
+    `dtype`: "float32", "bfloat16", or "auto": bfloat16 on a GPU, float32 on a CPU. `batch_tokens`: tokens of a batch,
+    prompts and answers, padding and all; without it what is fast and fits into memory. Of `world` processes this is
+    number `rank`, and answers its share of the requests.
+    Raises `UserError` for what is no such model, or lacks the template that is asked for.
     """
     folder = model_folder(name, weights=True)
     tokenizer = PromptTokenizer(str(folder), tulu=form == "tulu")
     if form == "chat" and not tokenizer.has_template:
         raise UserError("the tokenizer has no chat template", where=name, fix="use --form plain, or --form tulu")
-    device = (
-        torch.device("cuda", rank % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
-    )
-    precision = DTYPES.get(dtype, torch.bfloat16 if device.type == "cuda" else torch.float32)
-    network = Network(folder, precision, device)
-    chat = form in ("chat", "tulu") or (form == "auto" and tokenizer.has_template)
-    identity = key(fingerprint(folder), tokenizer.fingerprint, str(precision), chat, device.type)
-    return LocalModel(name, identity, network, tokenizer, chat, batch_tokens, rank, world)
+    chat = tokenizer.has_template and form != "plain"
+    if chat:
+        tokenizer.turn("Hello")  # a template that takes no question should say so now
+    device = _device()
+    precise = dtype == "float32" or (dtype == "auto" and device.type == "cpu")
+    network = load(folder, torch.float32 if precise else torch.bfloat16, device)
+    return LocalModel(name, folder, tokenizer, network, chat=chat, batch_tokens=batch_tokens, rank=rank, world=world)
 
 
 class LocalModel:
-    """See the module; `caravan.eval.model.Model` has the contract."""
+    """See the module; `caravan.eval.model.Model` has the contract. `notes` say what is slow with this model."""
 
     def __init__(
         self,
         name: str,
-        identity: str,
-        network: Network,
+        folder: Path,
         tokenizer: PromptTokenizer,
+        network: Network,
+        *,
         chat: bool,
-        batch_tokens: int | None,
-        rank: int,
-        world: int,
+        batch_tokens: int | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self.name, self.identity, self.context = name, identity, network.context
-        self._network, self._tokenizer, self._chat = network, tokenizer, chat
+        self.name = name
+        self.context = _context(network.config, folder)
+        self.notes = [note] if (note := NOTES[network.way]) else []
+        self._tokenizer, self._network, self._chat = tokenizer, network, chat
         self._rank, self._world = rank, world
-        reading, writing = room_for(network.model, network.device, world)
-        self._reading, self._writing = (batch_tokens or reading), (batch_tokens or writing)
-        self._rows = ROWS_GPU if network.device.type == "cuda" else ROWS_CPU
-        self._near = NEAR.get(network.dtype, NEAR_ROUNDED)
-        self._writer = Writer(network, tokenizer.text, _ends(network.model, tokenizer.own))
+        self._ends = _ends(network.model, tokenizer.own)
+        self._precise = network.dtype == torch.float32
+        self._near = NEAR if self._precise else NEAR_BF16
+        self._writer = Writer(network, tokenizer.text, self._ends, NEAR if self._precise else 0.0)
+        self._limits = _limits(network, batch_tokens)
+        self._ids: dict[str, array[int]] = {}
+        how = f"{'chat' if chat else 'plain'}, {str(network.dtype).removeprefix('torch.')}"
+        self.identity = f"{key(fingerprint(folder), tokenizer.fingerprint, sorted(self._ends))}, {how}"
 
     def render(self, ask: Ask) -> str:
         """The prompt, in chat form or plain."""
@@ -92,158 +109,251 @@ class LocalModel:
         return ask.chat_stop if self._chat else ask.stop
 
     def tokens(self, prompt: str) -> list[int]:
-        """The ids that the model sees."""
-        return self._tokenizer.ids(prompt, special=not self._chat)
+        """The ids that the model sees, special tokens included."""
+        self._encode([prompt])
+        return self._ids[prompt].tolist()
 
     def cut(self, text: str, n: int) -> str:
-        """The text of its first n tokens, without special ones."""
+        """The text of its first n tokens; `PromptTokenizer.cut` says which."""
         return self._tokenizer.cut(text, n)
 
     def answers(self, requests: Sequence[Request], done: Set[int]) -> Iterator[list[tuple[int, Answer]]]:
-        """Answers batch by batch. See `caravan.eval.model.Model`."""
-        reading, writing, refused = list[Row](), list[Row](), list[tuple[int, Answer]]()
-        for number, request in enumerate(requests):
-            rows = self._rows_of(number, request)
-            error = self._too_long(rows, request)
-            if error:
-                refused.append((number, Answer(ended="failed", error=error)))
-            else:
-                (reading if request.choices else writing).extend(rows)
-        refused = [one for one in refused if one[0] not in done] if not self._rank else []
-        if refused:
-            yield refused
-        yield from self._read(requests, reading, done)
-        yield from self._write(requests, writing, done)
+        """Answer a batch at a time; see the module, and `batches` for what is computed with what.
 
-    def _rows_of(self, number: int, request: Request) -> list[Row]:
-        """What goes through the model for a request: one row, or one a choice where choices have several tokens."""
-        prompt = tuple(self.tokens(request.prompt))
-        if not request.choices:
-            return [Row(number, 0, prompt)]
-        whole = [tuple(self.tokens(request.prompt + choice)) for choice in request.choices]
-        # As in lm-eval, a choice is what its prompt's ids leave: where the two merge, the border moves.
-        cuts = [min(len(prompt), len(ids) - 1) for ids in whole]
-        rows = [Row(number, n, ids[:cut], ids[cut:]) for n, (ids, cut) in enumerate(zip(whole, cuts, strict=True))]
-        if all(len(row.targets) == 1 and row.ids == rows[0].ids for row in rows):
-            return [Row(number, 0, rows[0].ids, tuple(row.targets[0] for row in rows), each=True)]
-        return [replace(row, ids=row.ids + row.targets[:-1]) for row in rows]
+        A batch is computed if one of its answers is missing. A prompt that leaves the answer no room in the model's
+        context, and one that does not fit into memory even alone, gives a failed answer.
+        """
+        jobs = self._jobs(requests)
+        fitting = [n for n, job in enumerate(jobs) if isinstance(job, Job)]
+        told = [(n, job) for n, job in enumerate(jobs) if isinstance(job, Answer) and n not in done]
+        if told and not self._rank:
+            yield told
+        known = [job for job in jobs if isinstance(job, Job)]
+        stack = _Beginnings(self._network)
+        for batch in share(plan(known, self._limits), self._rank, self._world):
+            numbers = [fitting[n] for n in batch.members]
+            if all(n in done for n in numbers):
+                continue
+            found = self._batch(batch, known, [requests[n] for n in numbers], stack)
+            yield [(n, answer) for n, answer in zip(numbers, found, strict=True) if n not in done]
 
-    def _too_long(self, rows: Sequence[Row], request: Request) -> str:
-        longest = max((len(row.ids) for row in rows), default=0)
-        if not all(row.ids for row in rows):
-            return "an empty prompt"
-        if self.context is not None and longest + request.new_tokens > self.context:
-            return f"{longest:,} tokens and {request.new_tokens:,} new ones are more than the model's {self.context:,}"
-        return ""
-
-    def _share(
-        self, rows: Sequence[Row], room: int, extra: int = 0, most: int = 1 << 30
-    ) -> tuple[list[list[Batch]], set[int]]:
-        if not self._network.reuses:  # each alone, whole
-            groups = [[Batch((row,), 0)] for row in sorted(rows, key=lambda r: (r.ids, r.number, r.choice))]
-        else:
-            groups = plan(rows, room, extra, most, even=self._network.windowed)
-        return share(groups, self._rank, self._world)
-
-    def _read(
-        self, requests: Sequence[Request], rows: Sequence[Row], done: Set[int]
-    ) -> Iterator[list[tuple[int, Answer]]]:
-        """The log-probabilities of choices. A request is answered when all of its choices are read."""
-        found: dict[int, dict[int, float]] = {}
-        groups, own_numbers = self._share(rows, self._reading)
-        for batch, beginning in self._batches(groups, done):
-            complete = []
-            for row, logprobs in zip(batch.rows, self._logprobs(batch, beginning), strict=True):
-                if row.number not in own_numbers:
-                    continue
-                own = found.setdefault(row.number, {})
-                own.update(enumerate(logprobs) if row.each else [(row.choice, sum(logprobs))])
-                if len(own) == len(requests[row.number].choices):
-                    values = found.pop(row.number)
-                    complete.append((row.number, [values[n] for n in range(len(values))]))
-            if complete:
-                yield [(number, self._chosen(number, requests[number], values)) for number, values in complete]
-
-    def _logprobs(self, batch: Batch, beginning: Beginning | None) -> list[list[float]]:
-        """For each row the log-probability of its targets; out of memory, half of the rows at a time."""
-        last = max(1 if row.each else len(row.targets) for row in batch.rows)
-        rows = [row.ids[batch.prefix :] for row in batch.rows]
+    def _batch(
+        self, batch: Batch, jobs: Sequence[Job], requests: Sequence[Request], stack: "_Beginnings"
+    ) -> list[Answer]:
+        """The answers of a batch; in halves where it does not fit into memory."""
+        own = [jobs[n] for n in batch.members]
         try:
-            logits = self._network.logits(rows, beginning, min(last, max(map(len, rows))))
-        except torch.OutOfMemoryError:
-            if len(batch.rows) == 1:
-                raise UserError("a single prompt does not fit the GPU", fix="use a GPU with more memory") from None
+            return self._settled(batch, own, requests, stack)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+        stack.clear()
+        if self._network.device.type == "cuda":
+            gc.collect()
             torch.cuda.empty_cache()
-            half = len(batch.rows) // 2
-            parts = (Batch(batch.rows[:half], batch.prefix), Batch(batch.rows[half:], batch.prefix))
-            return [one for part in parts for one in self._logprobs(part, beginning)]
-        return [_of_targets(row, logits[n]) for n, row in enumerate(batch.rows)]
+        if len(own) == 1:
+            return [Answer(ended="failed", error="out of memory, even alone")]
+        half = len(own) // 2
+        parts = slice(0, half), slice(half, len(own))
+        halves = [(replace(batch, members=batch.members[part]), requests[part]) for part in parts]
+        return [answer for some, asked in halves for answer in self._batch(some, jobs, asked, stack)]
 
-    def _chosen(self, number: int, request: Request, logprobs: list[float]) -> Answer:
-        """The answer; where two choices lie too near, read alone, so that the verdict hangs on nothing else."""
-        if not all(map(_finite, logprobs)):
-            return Answer(ended="failed", error="the model's logits are not finite")
-        best = sorted(logprobs, reverse=True)
-        if len(best) < 2 or best[0] - best[1] >= self._near:
-            return Answer(logprobs=tuple(logprobs))
-        alone = [self._logprobs(Batch((row,), 0), None)[0] for row in self._rows_of(number, request)]
-        return Answer(logprobs=tuple(alone[0]) if len(alone) == 1 else tuple(map(sum, alone)), near_tie=True)
-
-    def _write(
-        self, requests: Sequence[Request], rows: Sequence[Row], done: Set[int]
-    ) -> Iterator[list[tuple[int, Answer]]]:
-        longest = max((requests[row.number].new_tokens for row in rows), default=0)
-        groups, _ = self._share(rows, self._writing, longest, self._rows)
-        for batch, beginning in self._batches(groups, done):
-            yield self._written(requests, batch, beginning)
-
-    def _written(
-        self, requests: Sequence[Request], batch: Batch, beginning: Beginning | None
-    ) -> list[tuple[int, Answer]]:
-        own = [requests[row.number] for row in batch.rows]
-        try:
-            answers = self._writer.write([row.ids[batch.prefix :] for row in batch.rows], own, beginning)
-        except torch.OutOfMemoryError:
-            if len(batch.rows) == 1:
-                raise UserError("a single prompt does not fit the GPU", fix="use a GPU with more memory") from None
-            torch.cuda.empty_cache()
-            half = len(batch.rows) // 2
-            parts = (Batch(batch.rows[:half], batch.prefix), Batch(batch.rows[half:], batch.prefix))
-            return [one for part in parts for one in self._written(requests, part, beginning)]
-        found = []
-        for row, request, answer in zip(batch.rows, own, answers, strict=True):
-            near = answer.near_tie and request.temperature == 0 and self._network.dtype == torch.float32
-            if near and (len(batch.rows) > 1 or batch.prefix):
-                answer = replace(self._writer.write([row.ids], [request], None)[0], near_tie=True)
-            found.append((row.number, answer if near else replace(answer, near_tie=False)))
+    def _settled(
+        self, batch: Batch, jobs: Sequence[Job], requests: Sequence[Request], stack: "_Beginnings"
+    ) -> list[Answer]:
+        """The answers of a batch, those that rounding may have decided asked again."""
+        before, cut = stack.of(jobs[0].ids, batch.cuts)
+        found = self._computed(batch, before, jobs, requests, cut, settle=False)
+        for n, (answer, job) in enumerate(zip(found, jobs, strict=True)):
+            if answer.near_tie or (answer.logprobs and near_tie(answer, job, self._near)):
+                (again,) = self._computed(batch, None, [job], [requests[n]], 0, settle=True)
+                found[n] = replace(again, near_tie=True)
         return found
 
-    def _batches(self, groups: Sequence[Sequence[Batch]], done: Set[int]) -> Iterator[tuple[Batch, Beginning | None]]:
-        """The batches that have something to answer, each with what it shares, read once a group."""
-        for group in groups:
-            beginning: Beginning | None = None
-            for batch in group:
-                if all(row.number in done for row in batch.rows):
-                    continue
-                if batch.prefix and beginning is None:
-                    beginning = self._network.read(batch.rows[0].ids[: batch.prefix])
-                yield batch, beginning
+    def _computed(
+        self,
+        batch: Batch,
+        before: Beginning | None,
+        jobs: Sequence[Job],
+        requests: Sequence[Request],
+        cut: int,
+        *,
+        settle: bool,
+    ) -> list[Answer]:
+        if batch.kind == "letters":
+            return letters(self._network, before, jobs, cut)
+        if batch.kind == "choices":
+            return [choices(self._network, before, job, cut) for job in jobs]
+        return self._writer.write(before, jobs, requests, cut, settle=settle)
+
+    def _jobs(self, requests: Sequence[Request]) -> list[Job | Answer]:
+        """Each request as ids, or as a failed answer where it does not fit into the model's context."""
+        self._ids.clear()
+        texts: dict[str, None] = {}
+        for request in requests:
+            prompt, moved = _bare(request)
+            texts |= dict.fromkeys([prompt, *(prompt + moved + choice for choice in request.choices)])
+        self._encode([*texts])
+        jobs = [self._job(request) for request in requests]
+        kept = {_bare(request)[0] for request in requests}
+        for text in [text for text in texts if text not in kept]:
+            del self._ids[text]
+        return jobs
+
+    def _job(self, request: Request) -> Job | Answer:
+        prompt, moved = _bare(request)
+        ids: Sequence[int] = self._ids[prompt] or array("i", self._nothing())
+        room = sys.maxsize if self.context is None else self.context - len(ids)
+        if not request.choices:
+            if room < 1:
+                return self._too_long(len(ids), 1)
+            return Job(ids, new=max(min(request.new_tokens, room), 1))
+        found = []
+        for choice in request.choices:
+            own = self._ids[prompt + moved + choice][len(self._ids[prompt]) :].tolist()
+            found.append(tuple(own or self._tokenizer.ids(moved + choice, special=False)))
+        longest = max(map(len, found))
+        if not all(found):
+            return Answer(ended="failed", error="a choice has no tokens of its own")
+        if longest - 1 > room:
+            return self._too_long(len(ids), longest)
+        return Job(ids, tuple(found))
+
+    def _too_long(self, prompt: int, answer: int) -> Answer:
+        what = f"too long: {prompt:,} tokens and an answer of at least {answer:,}, the model takes {self.context:,}"
+        return Answer(ended="failed", error=what)
+
+    def _nothing(self) -> list[int]:
+        """What stands for an empty prompt: a model must have something to go on from."""
+        own = self._tokenizer.own
+        return [next((n for n in (own.bos_token_id, own.eos_token_id) if n is not None), 0)]
+
+    def _encode(self, texts: Sequence[str]) -> None:
+        """Remember the ids of texts; plain ones with what the tokenizer puts before a text, if it is not there yet."""
+        own = self._tokenizer.own
+        bos = own.bos_token or ""
+        new = [text for text in texts if text not in self._ids]
+        for special in (True, False):
+            some = [text for text in new if special != (self._chat or (bos != "" and text.startswith(bos)))]
+            for start in range(0, len(some), ENCODED):
+                part = some[start : start + ENCODED]
+                encoded = own(part, add_special_tokens=special)["input_ids"]
+                for text, ids in zip(part, encoded, strict=True):
+                    if special and ids and ids[-1] == own.eos_token_id and not text.endswith(own.eos_token):
+                        ids = ids[:-1]  # some put an EOS behind every text, which would end the prompt
+                    self._ids[text] = array("i", ids)
 
 
-def _of_targets(row: Row, logits: torch.Tensor) -> list[float]:
-    """The log-probabilities of a row's targets, in fp32, from the logits [last, vocabulary] of its last ids."""
-    if row.each:
-        return [float(x) for x in logits[-1].float().log_softmax(-1)[list(row.targets)]]
-    own = logits[-len(row.targets) :].float().log_softmax(-1)
-    return [float(own[n, token]) for n, token in enumerate(row.targets)]
+class _Beginnings:
+    """The computed beginnings that the batches at hand share, the shortest first."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._stack: list[tuple[Sequence[int], Beginning]] = []
+
+    def of(self, ids: Sequence[int], cuts: Sequence[int]) -> tuple[Beginning | None, int]:
+        """The beginning of a prompt up to the last cut, and its length; what is missing is computed."""
+        kept = 0
+        for (own, beginning), cut in zip(self._stack, cuts, strict=False):
+            if beginning.length != cut or own != ids[:cut]:
+                break
+            kept += 1
+        del self._stack[kept:]
+        before = self._stack[-1][1] if self._stack else None
+        for cut in cuts[kept:]:
+            before, _ = self._network.begin(before, ids[before.length if before else 0 : cut])
+            self._stack.append((ids[:cut], before))
+        return before, cuts[-1] if cuts else 0
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._stack.clear()
 
 
-def _finite(value: float) -> bool:
-    return value == value and value not in (float("inf"), float("-inf"))
+def _bare(request: Request) -> tuple[str, str]:
+    """The prompt, and the spaces at its end that belong to the choices: tokens hold a word with its space."""
+    prompt = request.prompt.rstrip() if request.choices else request.prompt
+    return prompt, request.prompt[len(prompt) :]
+
+
+def _device() -> torch.device:
+    """The GPU of this process, if there are any."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    return torch.device("cuda", local if local < torch.cuda.device_count() else 0)
+
+
+def _context(config: Any, folder: Path) -> int | None:
+    """Tokens that the model takes; None where neither config nor tokenizer says."""
+    import json
+
+    names = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+    found = [value for name in names if isinstance(value := getattr(config, name, None), int) and value > 0]
+    try:
+        told = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("model_max_length")
+    except (OSError, ValueError, AttributeError):
+        told = None
+    if isinstance(told, int) and 0 < told < 1 << 30 and not found:
+        return told
+    return found[0] if found else None
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The ids that end an answer: those of the generation config, and the tokenizer's own."""
-    named = getattr(model.generation_config, "eos_token_id", None)
-    ids = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id}
-    return frozenset(i for i in ids if i is not None)
+    """The ids that end a text, by the generation config, the config and the tokenizer."""
+    found: set[int] = set()
+    for said in (model.generation_config, model.config, tokenizer):
+        value = getattr(said, "eos_token_id", None)
+        found |= set(value if isinstance(value, list) else [] if value is None else [value])
+    return frozenset(found)
+
+
+def _limits(network: Network, batch_tokens: int | None) -> Limits:
+    """What a batch may be, from the shape of the model and the memory that is free now.
+
+    Free memory is rounded down to a power of two: a run that goes on later then plans as before.
+    """
+    on_gpu = network.device.type == "cuda"
+    config, size = network.config, network.dtype.itemsize
+    layers, hidden = config.num_hidden_layers, config.hidden_size
+    heads = getattr(config, "num_attention_heads", None) or 1
+    groups = heads // (getattr(config, "num_key_value_heads", None) or heads) or 1
+    kept = network.kept_bytes or 2 * layers * hidden * size
+    inner = getattr(config, "intermediate_size", None) or 4 * hidden
+    free = torch.cuda.mem_get_info(network.device)[0] if on_gpu else int(cpu_memory() * GIB) // _neighbours()
+    room = 1 << max(free * 7 // 10, 1).bit_length() - 1
+    rows, read = GPU_ROWS if on_gpu else CPU_ROWS, size * (12 * hidden + 4 * inner)
+    shared = network.way == "shared"  # read in portions
+    rope = getattr(config, "rope_parameters", None) or {}
+    changing = isinstance(rope, dict) and rope.get("rope_type") in ("dynamic", "longrope")
+    original = rope.get("original_max_position_embeddings") if changing else None
+    return Limits(
+        letters=batch_tokens or network.portion,
+        texts=batch_tokens or sys.maxsize,
+        rows=rows,
+        room=room - network.config.vocab_size * 12 * rows - (network.portion * read if shared else 0),
+        read_bytes=0 if shared else read,
+        kept_bytes=kept,
+        layer_bytes=kept // layers * (2 + groups),
+        reuse=network.way != "whole",
+        expanded=network.way == "expanded",
+        pads=network.pads,
+        even=network.way == "expanded",
+        singly=network.way == "whole",
+        whole_above=original,
+    )
+
+
+def _neighbours() -> int:
+    """Processes that share this machine's memory."""
+    return max(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether an error is one of memory; on a CPU it is a RuntimeError that says so."""
+    said = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError)
+        or "can't allocate memory" in said
+        or "not enough memory" in said
+    )

@@ -1,121 +1,288 @@
-"""A causal language model of transformers, asked for logits: behind a shared beginning, in padded batches."""
+"""A causal language model of transformers as three steps: compute a beginning, go on from it in rows, write a token.
 
-import inspect
-from collections.abc import Sequence
+How much a family allows is not looked up but tried, on a few tokens, against whole prompts computed alone:
+
+| way | beginnings | texts are written | for |
+|---|---|---|---|
+| shared | kept once, read by all rows | in rows | full attention through the library's interface: most families |
+| expanded | a cache, expanded to the rows | in rows of equal length | attention of its own, sliding windows |
+| whole | computed again with each prompt | one by one | recurrent states, caches of other kinds |
+
+Rows are padded on the right, where nothing that is read can see it: no mask is needed before tokens are written.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache
+from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLayer
 
 from caravan.errors import UserError
-from caravan.eval.models import cache
-from caravan.eval.models.cache import Beginning
+from caravan.eval.models import attention
 from caravan.train.hub import said
 from caravan.train.loadback import quiet
 from caravan.train.model import read_config
 
-PLAIN = {"full_attention", "sliding_attention", "chunked_attention"}
-PROBE = 40  # tokens of the trial; the first half of it is the beginning
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.1}
+Way = Literal["shared", "expanded", "whole"]
+PORTION = {"cpu": 512, "cuda": 32768}
+"""On a CPU, what stays in its caches is read faster than what does not."""
+NOTES: dict[Way, str] = {
+    "shared": "",
+    "expanded": "this family's attention is its own: texts are written in batches of equally long prompts",
+    "whole": "this family's cache cannot be gone on from: every prompt is computed whole, texts one by one",
+}
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The first `length` tokens of prompts, computed. `kept`: keys of every layer, or a cache, or the ids alone."""
+
+    length: int
+    kept: Any
+
+
+@dataclass
+class Rows:
+    """Rows that are being written: the position of each row's next token, the length of the cache's own part."""
+
+    cache: Any
+    ends: Tensor
+    width: int
+    mask: Tensor | None
 
 
 class Network:
-    """The model of a folder, ready to be asked.
+    """See the module. `device` and `dtype` are the model's; `kept_bytes` is what one token takes in the cache.
 
-    `reuses`: whether a beginning that was read once gives the logits that reading all gives; tried at the start, since
-    not every family keeps plain keys and values. `windowed`: attention reaches back a limited way, so that padding
-    between a beginning and its row would move what is in reach.
+    `portion`: tokens of rows that are read at once.
     """
 
-    def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
-        config = read_config(folder)
-        auto: Any = AutoModelForCausalLM
-        try:
-            with quiet():
-                self.model = auto.from_pretrained(
-                    folder, config=config, dtype=dtype, trust_remote_code=False, use_safetensors=True
-                )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            fix = "name a causal language model in safetensors"
-            raise UserError(f"cannot be loaded: {said(error)}", where=str(folder), fix=fix) from None
-        self.model.to(device).eval()
-        self.device, self.dtype = device, dtype
-        text = config.get_text_config()
-        kinds = set(getattr(text, "layer_types", None) or ())
-        self.layers = int(text.num_hidden_layers)
-        self.windowed = bool(kinds - {"full_attention"}) or bool(getattr(text, "sliding_window", None))
-        named = [getattr(text, name, None) for name in ("max_position_embeddings", "n_positions")]
-        self.context: int | None = next((n for n in named if isinstance(n, int) and n > 0), None)
-        taken = inspect.signature(self.model.forward).parameters
-        self._takes = {name for name in ("position_ids", "logits_to_keep") if name in taken}
-        self._cache = "cache" if "cache" in taken else "past_key_values"  # its name before transformers 5.24
-        self.vocabulary = int(self.model.get_output_embeddings().weight.shape[0])
-        self.reuses = kinds <= PLAIN and "position_ids" in self._takes and self._proven()
+    def __init__(self, model: Any) -> None:
+        self.model = model.eval()
+        self.device, self.dtype = model.device, model.dtype
+        self.config = model.config.get_text_config(decoder=True)
+        parameters = signature(model.forward).parameters
+        self._cache_word = next((w for w in ("cache", "past_key_values", "cache_params") if w in parameters), None)
+        self._takes_positions = "position_ids" in parameters
+        self._at: Tensor | None = None
+        head = model.get_output_embeddings()
+        if head is not None:
+            head.register_forward_pre_hook(self._narrow)
+        self.way: Way = "whole"
+        self.pads = True
+        """Whether rows padded on the right give what they give alone."""
+        self.kept_bytes, self.portion = 0, PORTION["cuda" if self.device.type == "cuda" else "cpu"]
+        self._choose()
 
-    @torch.inference_mode()
-    def read(self, ids: Sequence[int]) -> Beginning:
-        """Keys and values of a beginning."""
-        held = cache.growing(self.layers, 1, len(ids))
-        self._forward(self._tensor([ids]), None, None, held, 1)
-        return cache.taken(held)
+    def begin(self, before: Beginning | None, ids: Sequence[int]) -> tuple[Beginning, Tensor]:
+        """Go on from a beginning by some tokens: the longer beginning, and the logits after its last token [V]."""
+        last = torch.tensor([[len(ids) - 1]], device=self.device)
+        length = (before.length if before else 0) + len(ids)
+        if self.way == "whole":
+            whole = [*(before.kept if before else ()), *ids]
+            last += len(whole) - len(ids)
+            return Beginning(length, whole), self._forward([whole], last)[0, 0]
+        cache = self._cache(before, 1, len(ids))
+        logits = self._forward([ids], last, cache)[0, 0]
+        if self.way == "expanded":
+            return Beginning(length, cache), logits
+        kept = []
+        for layer in cache.layers:
+            own = (layer.keys, layer.values)
+            pairs = zip(layer.beginning, own, strict=True) if layer.beginning is not None else ()
+            kept.append(tuple(torch.cat(pair, 2) for pair in pairs) or own)
+        return Beginning(length, kept), logits
 
-    @torch.inference_mode()
-    def logits(self, rows: Sequence[Sequence[int]], beginning: Beginning | None, last: int) -> Tensor:
-        """The logits [rows, last, vocabulary], in the model's precision, of the last ids of each row.
+    def rows(
+        self, before: Beginning | None, rows: Sequence[Sequence[int]], at: Sequence[Sequence[int]], room: int = 0
+    ) -> tuple[Tensor, Rows]:
+        """Go on from a beginning in several rows: logits [B, n, V] at n places of each row, and what can be written on.
 
-        Rows are padded at the left, behind the beginning; where `last` is more than a row has, its first ones are
-        those of padding.
+        `at` are places in the row, in ascending order, the same number for each; `room` is how many tokens will be
+        written to a row at most. The last token of a row is where writing goes on.
         """
-        held = None if beginning is None else cache.shared(beginning)
-        return self._forward(*self.padded(rows, beginning), held, last)
+        start, width = before.length if before else 0, max(map(len, rows))
+        ends = torch.tensor([start + len(row) for row in rows], device=self.device)
+        places = torch.tensor(at, device=self.device)
+        if self.way == "whole":
+            whole = [[*(before.kept if before else ()), *row] for row in rows]
+            cache = [*whole[0]] if room else None
+            return self._forward(whole, places + start), Rows(cache, ends, width, None)
+        cache = self._cache(before, len(rows), width + room)
+        logits = torch.cat([self._read(rows[part], places[part], cache, part) for part in self._parts(rows)])
+        for layer in cache.layers if self.way == "shared" else ():
+            layer.window, layer.own = slice(None), width
+        mask = None
+        if any(len(row) < width for row in rows) and room:
+            mask = torch.arange(width + room, device=self.device) < (ends - start)[:, None]
+            mask[:, width:] = True
+        return logits, Rows(cache, ends, width, mask)
 
-    def padded(
-        self, rows: Sequence[Sequence[int]], beginning: Beginning | None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Ids [rows, longest], positions (of the same shape) and the mask [rows, all] of what is no padding.
+    def step(self, rows: Rows, tokens: Sequence[int]) -> Tensor:
+        """Write one token to each row: the logits after it [B, V]."""
+        ids = [[token] for token in tokens]
+        first = torch.zeros(len(ids), 1, dtype=torch.long, device=self.device)
+        if self.way == "whole":
+            rows.cache += tokens
+            return self._forward([rows.cache], first + len(rows.cache) - 1)[:, 0]
+        more: dict[str, Any] = {}
+        rows.width += 1
+        if rows.mask is not None:
+            more["attention_mask"] = rows.mask[:, None, None, : rows.width]
+        if self._takes_positions and self.way == "shared":
+            more["position_ids"] = rows.ends[:, None]
+        logits = self._forward(ids, first, rows.cache, **more)[:, 0]
+        rows.ends = rows.ends + 1
+        return logits
 
-        The last two are None where a single row, or rows of one length, need none.
-        """
-        before, longest = 0 if beginning is None else beginning[0][0].shape[-2], max(map(len, rows))
-        ids = self._tensor([[0] * (longest - len(row)) + list(row) for row in rows])
-        pads = self._tensor([longest - len(row) for row in rows])[:, None]
-        positions = (torch.arange(longest, device=self.device)[None] - pads).clamp(min=0) + before
-        if len({len(row) for row in rows}) == 1:
-            return ids, positions if before else None, None
-        mask = torch.ones(len(rows), before + longest, dtype=torch.long, device=self.device)
-        mask[:, before:] = (torch.arange(longest, device=self.device)[None] >= pads).long()
-        return ids, positions, mask
+    def keep(self, rows: Rows, indices: Sequence[int]) -> None:
+        """Go on with these rows alone."""
+        chosen = torch.tensor(indices, device=self.device)
+        rows.cache.batch_select_indices(chosen)
+        rows.ends = rows.ends[chosen]
+        rows.mask = None if rows.mask is None else rows.mask[chosen]
 
-    def _forward(self, ids: Tensor, positions: Tensor | None, mask: Tensor | None, held: Any, last: int) -> Tensor:
-        more: dict[str, Any] = {"use_cache": held is not None, self._cache: held}
-        if positions is not None:
-            more["position_ids"] = positions
-        if mask is not None:
-            more["attention_mask"] = mask
-        if "logits_to_keep" in self._takes:
-            more["logits_to_keep"] = last
-        found: Tensor = self.model(input_ids=ids, **more).logits[:, -last:]
-        return found
+    def _parts(self, rows: Sequence[Sequence[int]]) -> list[slice]:
+        """The rows in portions that are read at once."""
+        portion = len(rows) if self.way != "shared" else max(self.portion // max(map(len, rows)), 1)
+        return [slice(start, min(start + portion, len(rows))) for start in range(0, len(rows), portion)]
 
-    @torch.inference_mode()
-    def step(self, ids: Tensor, positions: Tensor | None, mask: Tensor | None, held: Any) -> Tensor:
-        """Logits [rows, vocabulary] after the last of `ids` [rows, n]; what was read is kept in `held`."""
-        return self._forward(ids, positions, mask, held, 1)[:, -1].float()
+    def _read(self, rows: Sequence[Sequence[int]], at: Tensor, cache: Any, part: slice) -> Tensor:
+        """Logits of a portion of the rows; their keys go where the portion lies in the cache."""
+        for layer in cache.layers if self.way == "shared" else ():
+            layer.window, layer.own = part, 0
+        return self._forward(rows, at, cache)
 
-    def _tensor(self, values: Any) -> Tensor:
-        return torch.tensor(values, dtype=torch.long, device=self.device)
+    def _forward(self, rows: Sequence[Sequence[int]], at: Tensor, cache: Cache | None = None, **more: Any) -> Tensor:
+        """Logits [B, n, V] at places `at` [B, n] of rows, which are padded on the right with their last token."""
+        width = max(map(len, rows))
+        ids = torch.tensor([[*row, *[row[-1]] * (width - len(row))] for row in rows], device=self.device)
+        if cache is not None and self._cache_word:
+            more[self._cache_word] = cache
+        self._at = at if at.shape[1] < width or len(rows) > 1 else None
+        with torch.inference_mode(), attention.running(cache if self.way == "shared" else None):
+            logits: Tensor = self.model(input_ids=ids, use_cache=cache is not None, **more).logits
+        if self._at is not None:  # no hidden states passed through the head on their way
+            logits = logits.gather(1, at[:, :, None].expand(-1, -1, logits.shape[-1]))
+            self._at = None
+        return logits
 
-    def _proven(self) -> bool:
-        """Whether both ways agree about an arbitrary text, alone and in padded company."""
-        ids = [(7 * n * n + 11 * n + 3) % self.vocabulary for n in range(PROBE)]
-        half = PROBE // 2
-        try:
-            whole = self.logits([ids], None, 1)[0, -1].float()
-            beginning = self.read(ids[:half])
-            parts = self.logits([ids[half:], ids[half : half + 5]], beginning, 1)[0, -1].float()
-        except (RuntimeError, TypeError, AttributeError, ValueError, IndexError):
+    def _narrow(self, _: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Keep, of the hidden states before the vocabulary matrix, the places that are asked for."""
+        hidden, at = given[0], self._at
+        if at is None or hidden.ndim != 3 or hidden.shape[0] != at.shape[0]:
+            return None
+        self._at = None
+        return (hidden.gather(1, at[:, :, None].expand(-1, -1, hidden.shape[-1])), *given[1:])
+
+    def _cache(self, before: Beginning | None, rows: int, room: int) -> Any:
+        """A cache that begins with a beginning and has room for so many tokens of each row."""
+        if self.way == "shared":
+            layers = before.kept if before else [None] * self.config.num_hidden_layers
+            return Cache(layers=[attention.SharedLayer(layer, rows, room) for layer in layers])
+        cache: Any = DynamicCache(config=self.config)
+        if before is not None:
+            cache.layers = [copy.copy(layer) for layer in before.kept.layers]
+            for layer in cache.layers:
+                if layer.keys is not None:  # they grow by concatenation, so a view will do
+                    layer.keys = layer.keys.expand(rows, -1, -1, -1)
+                    layer.values = layer.values.expand(rows, -1, -1, -1)
+        return cache
+
+    def _choose(self) -> None:
+        """Take the first way by which a few tokens come out as in whole prompts that are computed alone."""
+        tokens = [(7 * n + 3) % self.config.vocab_size for n in range(40)]
+        start, rows, written = tokens[:10], (tokens[10:24], tokens[30:37]), (tokens[24:26], tokens[38:40])
+        whole = [[*start, *row] for row in rows]
+        longer = [[*ids, *some[:n]] for ids, some in zip(whole, written, strict=True) for n in (0, 1, 2)]
+        alone = torch.stack(
+            [self._forward([ids], torch.tensor([[len(ids) - 1]], device=self.device))[0, 0] for ids in longer]
+        )
+        alone = alone.float().view(2, 3, -1)
+        near = (1e-4 if self.dtype == torch.float32 else 5e-2) * float(alone.abs().max())
+
+        def same(found: Tensor, wanted: Tensor) -> bool:
+            return bool(((found.float() - wanted).abs() <= near).all())
+
+        usual = self.model.config._attn_implementation
+        for self.way in ("shared", "expanded", "whole"):
+            try:
+                if self.way == "shared":
+                    attention.register()
+                    self.model.set_attn_implementation(attention.NAME)
+                self.pads = True
+                if self.way == "whole":
+                    last = torch.tensor([[len(row) - 1] for row in whole], device=self.device)
+                    self.pads = same(self._forward(whole, last)[:, 0], alone[:, 0])
+                elif self._possible() and self._tried(start, rows, written, alone, same):
+                    break
+            except Exception:  # a family that cannot do it says so in whatever way it likes
+                self.pads = False
+            self.model.set_attn_implementation(usual)
+        self._at = None
+
+    def _possible(self) -> bool:
+        """Whether the layers of the family's own cache are of the kinds that this way knows."""
+        layers = DynamicCache(config=self.config).layers
+        kinds = {DynamicLayer} if self.way == "shared" else {DynamicLayer, DynamicSlidingWindowLayer}
+        return bool(layers) and self._cache_word is not None and {type(layer) for layer in layers} <= kinds
+
+    def _tried(
+        self,
+        start: Sequence[int],
+        rows: Sequence[list[int]],
+        written: Sequence[list[int]],
+        alone: Tensor,
+        same: Callable[[Tensor, Tensor], bool],
+    ) -> bool:
+        """Whether beginning, rows and writing give the logits `alone` [2, 3, V] of whole prompts."""
+        before, _ = self.begin(self.begin(None, start[:4])[0], start[4:])
+        caches = list(before.kept) if self.way == "shared" else [(x.keys, x.values) for x in before.kept.layers]
+        self.kept_bytes = sum(x.numel() * x.element_size() for pair in caches for x in pair if x is not None) // len(
+            start
+        )
+        last = [[len(row) - 1] for row in rows]
+        logits, going = self.rows(before, rows, last, 2)
+        if not same(logits[:, 0], alone[:, 0]):
             return False
-        apart = (whole.log_softmax(-1) - parts.log_softmax(-1)).abs().max()
-        return bool(apart < TOLERANCE.get(self.dtype, 0.0))
+        if self.way == "shared":
+            found = self.step(going, [some[0] for some in written])
+            self.keep(going, [1])
+            return same(found, alone[:, 1]) and same(self.step(going, written[1][1:]), alone[1:, 2])
+        _, going = self.rows(before, [rows[0], rows[0]], [last[0]] * 2, 2)
+        found = self.step(going, [written[0][0]] * 2)
+        self.keep(going, [1])
+        return same(found, alone[:1, 1].expand(2, -1)) and same(self.step(going, written[0][1:]), alone[:1, 2])
+
+
+def load(folder: Path, dtype: torch.dtype, device: torch.device) -> Network:
+    """Read a model's folder: no code that it brings, no pickle. `UserError` for what is no causal language model."""
+    config = read_config(folder)
+    if not any(folder.glob("*.safetensors")):
+        fix = "pickled weights (*.bin) are not read: convert them, or take a revision that has safetensors"
+        raise UserError("no *.safetensors", where=str(folder), fix=fix)
+    try:
+        with quiet():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # the package raises whatever it likes for what is wrong with the files
+        raise UserError(f"no causal language model: {said(error)}", where=str(folder)) from None
+    model, loading = loaded
+    if missing := sorted(loading["missing_keys"]):  # the library would invent them
+        fix = "take config and weights from one model"
+        raise UserError(f"{missing[0]} is not in its weights", where=str(folder), fix=fix)
+    return Network(model.to(device))

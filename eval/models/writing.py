@@ -1,121 +1,133 @@
-"""Writes texts token by token: rows that have ended leave the batch, stop strings are found in the text, not in ids."""
+"""Texts written token by token: each row ends at its own end, and leaves the batch when it does."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
-from caravan.eval.benchmark import Answer, Ended
+from caravan.eval.benchmark import Answer
 from caravan.eval.model import Request
-from caravan.eval.models import cache
-from caravan.eval.models.cache import Beginning
-from caravan.eval.models.network import Network
+from caravan.eval.models.batches import Job
+from caravan.eval.models.likelihood import NOT_FINITE
+from caravan.eval.models.network import Beginning, Network
 
-NEAR = 1e-4  # of logits in fp32: closer ones may change places with the company that a row has
-WINDOW = 8  # tokens beyond a stop string's characters in which it is looked for
+ANCHOR = 4  # tokens of the prompt that a text is decoded behind: some tokenizers drop the space that a text begins with
+NEAR_DRAW = 2e-5  # probability: how near a drawn number may lie to the border between two tokens
 
 
 @dataclass
-class _Writing:
-    """A row under way. `least` is the smallest lead that a chosen token had over the next."""
+class _Text:
+    """One text on its way."""
 
-    place: int
+    number: int
     request: Request
-    ids: list[int] = field(default_factory=list)
-    generator: torch.Generator | None = None
-    ended: Ended | None = None
-    least: float = float("inf")
+    prompt: Sequence[int]
+    limit: int
+    written: list[int] = field(default_factory=list)
+    answer: Answer | None = None
+    random: torch.Generator | None = None
 
 
 class Writer:
-    """Writes with a network; `decode` gives the text of ids, `ends` are the ids that end an answer."""
+    """What writes: `text` gives the text of ids, without special tokens; `ends` are the ids that end one.
 
-    def __init__(self, network: Network, decode: Callable[[Sequence[int]], str], ends: frozenset[int]) -> None:
-        self._network, self._decode, self._ends = network, decode, ends
-
-    @torch.inference_mode()
-    def write(
-        self, rows: Sequence[Sequence[int]], requests: Sequence[Request], beginning: Beginning | None
-    ) -> list[Answer]:
-        """The answers to prompts: `rows` are the ids after what all share. Greedy at temperature 0, else drawn."""
-        network, before = self._network, 0 if beginning is None else int(beginning[0][0].shape[-2])
-        ids, positions, mask = network.padded(rows, beginning)
-        longest, most = ids.shape[1], max(request.new_tokens for request in requests)
-        held: Any = DynamicCache(config=network.model.config)
-        if network.reuses:
-            held = cache.growing(network.layers, len(rows), before + longest + most, beginning)
-        if mask is not None:
-            mask = torch.cat([mask, mask.new_ones(len(rows), most)], dim=1)
-        lengths = torch.tensor([[before + len(row)] for row in rows], device=network.device)
-        live = [_Writing(n, request) for n, request in enumerate(requests)]
-        every = list(live)
-        for step in range(most):
-            seen = None if mask is None else mask[:, : before + longest + step]
-            logits = network.step(ids, positions, seen, held)
-            self._take(logits, live)
-            going = [n for n, one in enumerate(live) if one.ended is None]
-            if not going:
-                break
-            if len(going) < len(live):
-                kept = torch.tensor(going, device=network.device)
-                cache.keep(held, kept)
-                lengths, live = lengths[kept], [live[n] for n in going]
-                mask = None if mask is None else mask[kept]
-            ids = torch.tensor([[one.ids[-1]] for one in live], device=network.device)
-            positions = lengths + step if positions is not None or mask is not None else None
-        return [self._answer(one) for one in every]
-
-    def _take(self, logits: Tensor, live: Sequence[_Writing]) -> None:
-        """Give each row its next token, and see whether it has ended."""
-        best = logits.topk(2, dim=-1)
-        lead, first = (best.values[:, 0] - best.values[:, 1]).tolist(), best.indices[:, 0].tolist()
-        sound = logits.isfinite().any(-1).logical_and(~logits.isnan().any(-1)).tolist()
-        for row, one in enumerate(live):
-            if not sound[row]:
-                one.ended = "failed"
-                continue
-            token = first[row]
-            if one.request.temperature > 0:
-                token = _drawn(logits[row], one)
-            else:
-                one.least = min(one.least, lead[row])
-            if token in self._ends:
-                one.ended = "stop"
-                continue
-            one.ids.append(token)
-            if self._stopped(one):
-                one.ended = "stop"
-            elif len(one.ids) >= one.request.new_tokens:
-                one.ended = "length"
-
-    def _stopped(self, one: _Writing) -> bool:
-        """Whether a stop string stands in what was written last; a token may hold its end and more."""
-        if not one.request.stop:
-            return False
-        tail = self._decode(one.ids[-(max(map(len, one.request.stop)) + WINDOW) :])
-        return any(stop in tail for stop in one.request.stop)
-
-    def _answer(self, one: _Writing) -> Answer:
-        if one.ended == "failed":
-            return Answer(ended="failed", error="the model's logits are not finite")
-        text = self._decode(one.ids)
-        end = min((at for stop in one.request.stop if (at := text.find(stop)) >= 0), default=len(text))
-        return Answer(text[:end], ended=one.ended or "length", near_tie=one.least < NEAR)
-
-
-def _drawn(logits: Tensor, one: _Writing) -> int:
-    """A token from the smallest set of the likeliest that holds `top_p` (Holtzman et al., 2020, arXiv 1904.09751).
-
-    The row's own generator gives one number a token, so that a sample does not depend on its company.
+    Two likeliest logits nearer to each other than `tolerance` are a near tie; with 0 none are.
     """
-    if one.generator is None:
-        one.generator = torch.Generator().manual_seed(one.request.seed)
-    likely, order = (logits.double() / one.request.temperature).softmax(-1).sort(descending=True)
-    cumulated = likely.cumsum(-1)
-    kept = int((cumulated - likely < one.request.top_p).sum())
-    drawn = float(torch.rand((), generator=one.generator, dtype=torch.float64)) * float(cumulated[kept - 1])
-    place = min(int((cumulated[:kept] <= drawn).sum()), kept - 1)
-    return int(order[place])
+
+    def __init__(
+        self, network: Network, text: Callable[[Sequence[int]], str], ends: frozenset[int], tolerance: float
+    ) -> None:
+        self._network, self._plain, self._ends, self._tolerance = network, text, ends, tolerance
+
+    def write(
+        self, before: Beginning | None, jobs: Sequence[Job], requests: Sequence[Request], cut: int, *, settle: bool
+    ) -> list[Answer]:
+        """Answers to prompts. Where a text comes to a near tie it ends, marked and without text, unless `settle`."""
+        texts = [_Text(n, r, job.ids, job.new) for n, (r, job) in enumerate(zip(requests, jobs, strict=True))]
+        for text in texts:
+            if text.request.temperature > 0:
+                text.random = torch.Generator().manual_seed(text.request.seed)
+        rows = [job.ids[cut:] for job in jobs]
+        at = [[len(row) - 1] for row in rows]
+        logits, going = self._network.rows(before, rows, at, max(job.new for job in jobs))
+        now, values = texts, logits[:, 0]
+        while True:
+            self._choose(now, values, settle)
+            kept = [n for n, text in enumerate(now) if text.answer is None]
+            if not kept:
+                return [text.answer for text in texts if text.answer is not None]
+            if len(kept) < len(now):
+                self._network.keep(going, kept)
+                now = [now[n] for n in kept]
+            values = self._network.step(going, [text.written[-1] for text in now])
+
+    def _choose(self, texts: Sequence[_Text], logits: Tensor, settle: bool) -> None:
+        """Write the next token of each text, and see whether it ends there."""
+        best = logits.float().topk(2)
+        greedy, tops = best.indices[:, 0].tolist(), best.values.tolist()
+        for n, (text, token, (first, second)) in enumerate(zip(texts, greedy, tops, strict=True)):
+            if not abs(first) < float("inf"):
+                text.answer = Answer(ended="failed", error=NOT_FINITE)
+                continue
+            near = first - second < self._tolerance
+            if text.random is not None:
+                u = float(torch.rand((), generator=text.random, dtype=torch.float64))
+                token, distance = draw(logits[n], text.request.temperature, text.request.top_p, u)
+                near = self._tolerance > 0 and distance < NEAR_DRAW
+            if near and not settle:
+                text.answer = Answer(near_tie=True)
+                continue
+            self._append(text, token)
+
+    def _append(self, text: _Text, token: int) -> None:
+        if token in self._ends:
+            text.answer = Answer(self._decode(text))
+            return
+        text.written.append(token)
+        if (stopped := self._stopped(text)) is not None:
+            text.answer = Answer(stopped)
+        elif len(text.written) >= text.limit:
+            text.answer = Answer(self._decode(text), ended="length")
+
+    def _stopped(self, text: _Text) -> str | None:
+        """The text before its first stop string, if it holds one by now. The end alone is looked at on most tokens."""
+        stops = [stop for stop in text.request.stop if stop]
+        if not stops:
+            return None
+        window = max(len(stop.encode()) for stop in stops) + 8  # a token is a byte at least, but for special ones
+        if len(text.written) > window:
+            end = self._plain(text.written[-window:])
+            if not any(stop in end for stop in stops):
+                return None
+        whole = self._decode(text)
+        places = [place for stop in stops if (place := whole.find(stop)) >= 0]
+        return whole[: min(places)] if places else None
+
+    def _decode(self, text: _Text) -> str:
+        """The text written so far, with the space that it begins with."""
+        anchor = list(text.prompt[-ANCHOR:])
+        before, whole = self._plain(anchor), self._plain([*anchor, *text.written])
+        return whole[len(before) :] if whole.startswith(before) else self._plain(text.written)
+
+
+def draw(logits: Tensor, temperature: float, top_p: float, u: float) -> tuple[int, float]:
+    """The token [V] that a number u in [0, 1) falls on, and its distance, as a probability, from falling on another.
+
+    Tokens lie side by side in the order of their ids. `top_p` keeps the likeliest tokens whose sum first reaches it
+    (Holtzman et al., 2020, arXiv 1904.09751).
+    """
+    shares = (logits.double() / temperature).softmax(-1)
+    distance = 1.0
+    if top_p < 1:
+        falling = shares.sort(descending=True).values
+        sums = falling.cumsum(-1)
+        last = min(int((sums < top_p).sum()), len(sums) - 1)
+        distance = float((sums[max(last - 1, 0) : last + 1] - top_p).abs().min())
+        shares = torch.where(shares >= falling[last], shares, 0.0)
+    borders = shares.cumsum(-1)
+    place = u * borders[-1]
+    token = min(int((borders <= place).sum()), len(borders) - 1)
+    low = float(borders[token - 1]) if token else 0.0
+    inner = min(float(place) - low, float(borders[token] - place)) / float(borders[-1])
+    return token, min(distance, inner)
