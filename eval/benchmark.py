@@ -174,17 +174,38 @@ Scored = Sequence[tuple[Problem, Verdict]]
 
 
 class Benchmark(Protocol):
-    """What `load("benchmarks", name)` gives, where it can be evaluated."""
+    """What `load("benchmarks", name)` gives: items that rows can be compared with."""
 
-    VERSION: int
-    HUB: str | None
-    LICENCE: str
-    VARIANTS: tuple[str, ...]
-    METRICS: tuple[str, ...]
-    AVERAGE: Literal["micro", "macro"]
+    @property
+    def VERSION(self) -> int:
+        """Raised when items change."""
+
+    @property
+    def HUB(self) -> str | None:
+        """The id on the hub, or None."""
+
+    @property
+    def LICENCE(self) -> str:
+        """The licence of the published files."""
 
     def items(self, folder: Path) -> Iterator[Item]:
         """The items of the evaluation split, in the published order."""
+
+
+class Askable(Benchmark, Protocol):
+    """A benchmark that can be asked and scored."""
+
+    @property
+    def VARIANTS(self) -> tuple[str, ...]:
+        """Ways to ask, the usual one first."""
+
+    @property
+    def METRICS(self) -> tuple[str, ...]:
+        """What is scored, the headline first."""
+
+    @property
+    def AVERAGE(self) -> Literal["micro", "macro"]:
+        """Over items, or over groups."""
 
     def problems(self, folder: Path, variant: str) -> Iterator[Problem]:
         """The problems of the evaluation split, in the published order; `UserError` for a file that they need."""

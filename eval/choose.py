@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from caravan.errors import UserError, did_you_mean
-from caravan.eval.benchmark import SAMPLES, Benchmark, Problem
+from caravan.eval.benchmark import SAMPLES, Askable, Problem
 from caravan.plugins import find, load
 
 EMBEDDED = "samples"
@@ -25,7 +25,7 @@ class Chosen:
 
     name: str
     variant: str
-    module: Benchmark
+    module: Askable
     folder: Path
     embedded: bool
     problems: tuple[Problem, ...]
@@ -45,14 +45,14 @@ class Chosen:
         return h.hexdigest()
 
 
-def module_of(name: str) -> Benchmark:
+def module_of(name: str) -> Askable:
     """The plugin of a benchmark that can be evaluated; `UserError` for any other name."""
     known = [n for n in find("benchmarks") if _can_be_asked(n)]
     if name not in known:
         only = " (rows can be compared with it, but it says nothing of asking and scoring)"
         what = f"no benchmark {name!r}" + (only if name in find("benchmarks") else "")
         raise UserError(what, fix=did_you_mean(name, known))
-    return cast(Benchmark, load("benchmarks", name))
+    return cast(Askable, load("benchmarks", name))
 
 
 def _can_be_asked(name: str) -> bool:

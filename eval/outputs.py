@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from caravan.errors import UserError
 from caravan.eval import scores
-from caravan.eval.benchmark import RULES, Answer, Benchmark, Outputs, Problem, Rules, Setting, Stored, Verdict
+from caravan.eval.benchmark import RULES, Answer, Askable, Outputs, Problem, Rules, Setting, Stored, Verdict
 from caravan.eval.choose import Chosen, load_problems, module_of
 from caravan.eval.files import rows
 from caravan.eval.items import SCHEMA
@@ -100,7 +100,7 @@ def score_outputs(
 
 
 def _one(
-    module: Benchmark,
+    module: Askable,
     benchmark: str,
     model: str,
     stored: Sequence[Stored],
@@ -162,7 +162,7 @@ def _disagreement(problem: Problem, verdicts: dict[Rules, Verdict], headline: st
 
 
 def read_outputs(
-    module: Benchmark, name: str, path: Path, problems: Callable[[], Sequence[Problem]], data_dir: str | None
+    module: Askable, name: str, path: Path, problems: Callable[[], Sequence[Problem]], data_dir: str | None
 ) -> Outputs:
     """The outputs in a file or folder: published ones, those of a run, or JSON Lines.
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from caravan.eval import statistics
-from caravan.eval.benchmark import Benchmark, Problem, Rules, Status, Verdict
+from caravan.eval.benchmark import Askable, Problem, Rules, Status, Verdict
 from caravan.eval.statistics import Average, Estimate
 
 ERRORS: tuple[Status, ...] = ("empty", "failed", "unjudged")
@@ -15,7 +15,7 @@ EDGE = 8  # prompt tokens that are shown from either end: a doubled BOS is seen 
 
 
 def score(
-    module: Benchmark,
+    module: Askable,
     scored: Sequence[tuple[Problem, Verdict]],
     *,
     name: str,
