@@ -199,10 +199,12 @@ def show_prompt(
     from caravan.eval.choose import choose
     from caravan.eval.preview import preview
 
-    (chosen,), notes = choose(benchmark, data_dir)
+    found, notes = choose(benchmark, data_dir)
+    if len(found) > 1:
+        raise UserError(f"{benchmark} is more than one benchmark", fix="show an item of one")
     for note in notes:
         Progress(quiet=json_).say(note)
-    show.preview(preview(chosen, item, protocol.value, model, form.value), json_)
+    show.preview(preview(found[0], item, protocol.value, model, form.value), json_)
 
 
 @app.command()

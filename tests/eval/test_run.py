@@ -17,6 +17,7 @@ from caravan.eval.choose import choose
 from caravan.eval.models.server import open_server
 from caravan.eval.run import evaluate
 from fake_server import Asked, FakeServer, Fault, Said
+from tiny import tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -164,3 +165,19 @@ def test_a_run_killed_at_any_moment_ends_in_the_same_bytes(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_run_killed_twenty_times_ends_in_the_same_bytes(tmp_path: Path) -> None:
     killed_runs(tmp_path, 20)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_items_and_scores_of_one(tmp_path: Path) -> None:
+    tiny_model("llama", tmp_path / "model")
+    tiny_tokenizer(tmp_path / "model")
+    options = [str(tmp_path / "model"), "--benchmarks", "mmlu,truthfulqa,tydiqa", "--data-dir", "samples"]
+    module = ["-m", "caravan.eval", "run", *options, "--out"]
+    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    subprocess.run([*two, *module, str(tmp_path / "two")], check=True)
+    subprocess.run([sys.executable, *module, str(tmp_path / "one")], check=True)
+    frames = [pl.read_parquet(tmp_path / name / "items.parquet") for name in ("one", "two")]
+    same = ["benchmark", "id", "outputs", "status", "extracted", "score", "shots", "prompt_hash", "near_tie"]
+    assert frames[0].select(same).equals(frames[1].select(same))
+    texts = [(tmp_path / name / "scores.json").read_text() for name in ("one", "two")]
+    assert texts[0] == texts[1]
