@@ -89,6 +89,14 @@ def problems(folder: Path, variant: str) -> Iterator[Problem]:
         raise UserError(what, where=str(path.parent), fix=ONE_VERSION)
 
 
+def notes(folder: Path, variant: str) -> list[str]:
+    """Whether the published beginning of the prompt is missing."""
+    first = next(problems(folder, variant), None)
+    if first is None or first.more["primer"]:
+        return []
+    return [f"asked without the six published examples: put them into {folder / PRIMER} to compare"]
+
+
 def ask(problem: Problem, setting: Setting) -> Ask:
     """The primer, where there is one, and the question; the log-probability of each answer."""
     primer, options = problem.more["primer"], problem.more["options"]

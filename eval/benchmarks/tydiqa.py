@@ -61,6 +61,16 @@ def problems(folder: Path, variant: str) -> Iterator[Problem]:
         yield _problem(one, (own,) if own else (), cluster)
 
 
+def notes(folder: Path, variant: str) -> list[str]:
+    """The languages that have no example here."""
+    without = sorted({problem.item.group for problem in problems(folder, variant) if not problem.shots})
+    if not without:
+        return []
+    return [
+        f"no example, so asked without one: {', '.join(without)}; their train files, or tydiqa-one-shot.json, have it"
+    ]
+
+
 def ask(problem: Problem, setting: Setting) -> Ask:
     """Instruction, example, passage and question in the question's language; a short text."""
     language = problem.item.group
