@@ -136,10 +136,10 @@ CARAVAN = """
 import json, sys
 from pathlib import Path
 from caravan.eval.model import Request
-from caravan.eval.models import local
+from caravan.eval.models import local, memory
 place, rows = Path(sys.argv[2]), int(sys.argv[3])
 if rows:
-    local.CPU_ROWS = rows
+    memory.CPU_ROWS = rows
 model = local.open_model(sys.argv[1], form="plain", dtype="float32")
 asked = [
     Request(r["prompt"], tuple(r["choices"]), r["new_tokens"], tuple(r["stop"]))

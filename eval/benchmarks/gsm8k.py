@@ -76,7 +76,7 @@ def notes(folder: Path, variant: str) -> list[str]:
     """What a reader of the score must know of the prompt."""
     if variant == "0-shot" or _found(folder, DEMONSTRATIONS):
         return []
-    return [f"examples from train, not the published ones: put those into {folder / DEMONSTRATIONS} to compare"]
+    return [f"examples from train, not the published ones, which gsm8k/{DEMONSTRATIONS} would hold"]
 
 
 def _found(folder: Path, *patterns: str) -> Path | None:

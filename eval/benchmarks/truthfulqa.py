@@ -94,7 +94,7 @@ def notes(folder: Path, variant: str) -> list[str]:
     first = next(problems(folder, variant), None)
     if first is None or first.more["primer"]:
         return []
-    return [f"asked without the six published examples: put them into {folder / PRIMER} to compare"]
+    return [f"asked without the six published examples: truthfulqa/{PRIMER} would hold them"]
 
 
 def ask(problem: Problem, setting: Setting) -> Ask:

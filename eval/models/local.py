@@ -7,9 +7,10 @@ What does not depend on batches, on the number of processes, on what was answere
 likeliest, and every text. Sums of the same numbers in another order differ in their last bits (some 1e-5 here), so a
 choice whose best two log-probabilities, or a text that somewhere has two next tokens, lie nearer to each other than
 1e-4 is asked again, alone and whole, and marked `near_tie`: what comes of that depends on nothing but the prompt. The
-log-probabilities themselves may differ in their last bits. In bf16 the rounding is coarser: choices nearer than
-`NEAR_BF16` are asked again; texts are not, for near ties are in every other of them, so a text, greedy as it is, may
-differ between two sizes of batches. With the same settings all is the same, bit by bit, however often a run is killed.
+log-probabilities themselves may differ in their last bits. In bf16, where a logit of 10 is rounded to 16ths, choices
+nearer than `NEAR_BF16` are asked again; texts are not, for most have a near tie somewhere, so a text, greedy as it is,
+may differ between two sizes of batches. With the same settings all is the same, bit by bit, however often a run is
+killed, unless memory has become so scarce meanwhile that batches are smaller.
 """
 
 import gc
@@ -28,16 +29,15 @@ from caravan.errors import UserError
 from caravan.eval import rendering
 from caravan.eval.benchmark import Answer, Ask
 from caravan.eval.model import Request
-from caravan.eval.models.batches import Batch, Job, Limits, plan, share
+from caravan.eval.models.batches import Batch, Job, plan, share
 from caravan.eval.models.likelihood import choices, letters, near_tie
+from caravan.eval.models.memory import limits, out_of_memory
 from caravan.eval.models.network import NOTES, Beginning, Network, load
 from caravan.eval.models.tokenizer import PromptTokenizer, model_folder
 from caravan.eval.models.writing import Writer
 from caravan.train.hub import fingerprint
-from caravan.train.machine import GIB, cpu_memory
 
-NEAR, NEAR_BF16 = 1e-4, 5e-2
-CPU_ROWS, GPU_ROWS = 32, 256
+NEAR, NEAR_BF16 = 1e-4, 0.13
 ENCODED = 1000  # texts that are given to the tokenizer at once
 
 
@@ -95,7 +95,7 @@ class LocalModel:
         self._precise = network.dtype == torch.float32
         self._near = NEAR if self._precise else NEAR_BF16
         self._writer = Writer(network, tokenizer.text, self._ends, NEAR if self._precise else 0.0)
-        self._limits = _limits(network, batch_tokens)
+        self._limits = limits(network, batch_tokens)
         self._ids: dict[str, array[int]] = {}
         how = f"{'chat' if chat else 'plain'}, {str(network.dtype).removeprefix('torch.')}"
         self.identity = f"{key(fingerprint(folder), tokenizer.fingerprint, sorted(self._ends))}, {how}"
@@ -145,7 +145,7 @@ class LocalModel:
         try:
             return self._settled(batch, own, requests, stack)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
         stack.clear()
         if self._network.device.type == "cuda":
@@ -306,54 +306,3 @@ def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
         value = getattr(said, "eos_token_id", None)
         found |= set(value if isinstance(value, list) else [] if value is None else [value])
     return frozenset(found)
-
-
-def _limits(network: Network, batch_tokens: int | None) -> Limits:
-    """What a batch may be, from the shape of the model and the memory that is free now.
-
-    Free memory is rounded down to a power of two: a run that goes on later then plans as before.
-    """
-    on_gpu = network.device.type == "cuda"
-    config, size = network.config, network.dtype.itemsize
-    layers, hidden = config.num_hidden_layers, config.hidden_size
-    heads = getattr(config, "num_attention_heads", None) or 1
-    groups = heads // (getattr(config, "num_key_value_heads", None) or heads) or 1
-    kept = network.kept_bytes or 2 * layers * hidden * size
-    inner = getattr(config, "intermediate_size", None) or 4 * hidden
-    free = torch.cuda.mem_get_info(network.device)[0] if on_gpu else int(cpu_memory() * GIB) // _neighbours()
-    room = 1 << max(free * 7 // 10, 1).bit_length() - 1
-    rows, read = GPU_ROWS if on_gpu else CPU_ROWS, size * (12 * hidden + 4 * inner)
-    shared = network.way == "shared"  # read in portions
-    rope = getattr(config, "rope_parameters", None) or {}
-    changing = isinstance(rope, dict) and rope.get("rope_type") in ("dynamic", "longrope")
-    original = rope.get("original_max_position_embeddings") if changing else None
-    return Limits(
-        letters=batch_tokens or network.portion,
-        texts=batch_tokens or sys.maxsize,
-        rows=rows,
-        room=room - network.config.vocab_size * 12 * rows - (network.portion * read if shared else 0),
-        read_bytes=0 if shared else read,
-        kept_bytes=kept,
-        layer_bytes=kept // layers * (2 + groups),
-        reuse=network.way != "whole",
-        expanded=network.way == "expanded",
-        pads=network.pads,
-        even=network.way == "expanded",
-        singly=network.way == "whole",
-        whole_above=original,
-    )
-
-
-def _neighbours() -> int:
-    """Processes that share this machine's memory."""
-    return max(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether an error is one of memory; on a CPU it is a RuntimeError that says so."""
-    said = str(error)
-    return (
-        isinstance(error, torch.OutOfMemoryError | MemoryError)
-        or "can't allocate memory" in said
-        or "not enough memory" in said
-    )
