@@ -8,7 +8,7 @@
 With these alone rows can be compared with it (contamination). What `evaluate` needs beside them, all pure functions:
 
     VARIANTS = ("5-shot", "0-shot")          # ways to ask, the usual one first
-    METRICS = ("accuracy",)                  # the headline first; a value is 0..1, a mean over items makes the score
+    METRICS = ("accuracy",)                  # the headline first (or that of the variant's name); values are 0..1
     AVERAGE = "micro"                        # the headline: over items, or "macro": the mean of the groups' means
     def problems(folder, variant) -> Iterator[Problem]
     def ask(problem, setting) -> Ask

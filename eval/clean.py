@@ -26,10 +26,7 @@ def leaked_items(mix: str, benchmarks: Sequence[Chosen], progress: Progress) -> 
     `mix` is a mixture's folder or file. What was measured before comes from the cache. `UserError` where it cannot be
     read.
     """
-    folder = Path(mix).expanduser()
-    data = folder / MIXTURE if folder.is_dir() else folder
-    if not data.is_file():
-        raise UserError("no mixture here", where=mix, fix="name the folder that `curate build-mix` wrote")
+    data = mixture(mix)
     places = {chosen.name: chosen.folder for chosen in benchmarks}
     check = contamination_check(
         str(data), ",".join(f"{name}={place}" for name, place in sorted(places.items())), progress=progress
@@ -38,6 +35,15 @@ def leaked_items(mix: str, benchmarks: Sequence[Chosen], progress: Progress) -> 
     for benchmark, item in check.matches.select("benchmark", "item").iter_rows():
         found[benchmark].add(item)
     return found
+
+
+def mixture(mix: str) -> Path:
+    """The file of a mixture, named by itself or by its folder; `UserError` where there is none."""
+    folder = Path(mix).expanduser()
+    data = folder / MIXTURE if folder.is_dir() else folder
+    if not data.is_file():
+        raise UserError("no mixture here", where=mix, fix="name the folder that `curate build-mix` wrote")
+    return data
 
 
 def clean_score(valued: Sequence[tuple[Problem, float]], leaked: set[str], average: Average) -> dict[str, Any]:

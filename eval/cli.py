@@ -157,7 +157,9 @@ def run(
 @app.command()
 def score(
     benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK", help="Which, as NAME or NAME:VARIANT.")],
-    outputs: Annotated[str, typer.Argument(help="Published outputs, a run's folder, or JSON Lines {id, output}.")],
+    outputs: Annotated[
+        str, typer.Argument(metavar="OUTPUTS", help="Published outputs, a run's folder, or JSON Lines {id, output}.")
+    ],
     protocol: Rules = Protocol.strict,
     data_dir: DataDir = None,
     classifier: Classifier = None,

@@ -120,7 +120,7 @@ def _one(
         by_protocol[rules] = {k: full[k] for k in ("score", "stderr", "low", "high", "n", "failures")}
         if rules == setting.protocol:
             told = full | {"truncated": sum(any(a.ended == "length" for a in row.answers) for row in stored)}
-    headline = module.METRICS[0]
+    headline = scores.headline_of(module, setting.variant)
     claims = [
         verdict.values.get(headline) == row.claimed
         for row, verdict in zip(stored, verdicts[setting.protocol], strict=True)

@@ -85,7 +85,7 @@ def read_pairs(a: Path, b: Path, data_dir: str | None = None) -> Pairs:
 def _read(path: Path, data_dir: str | None) -> _Outputs:
     file, told = path, ""
     if path.is_dir():
-        file, told = path / "items.parquet", _run_model(path / "run.json")
+        file, told = path / "items.parquet", run_model(path)
         if not file.is_file():
             raise UserError("no items.parquet in it", where=str(path), fix="name a finished run, or a file of outputs")
     found, names = _Outputs(told or path.stem), set()
@@ -135,9 +135,10 @@ def _answer(row: Mapping[str, Any], where: str) -> str | None:
     raise UserError(f"no answer ({', '.join(ANSWERS)})", where=where, fix='name it "output"')
 
 
-def _run_model(path: Path) -> str:
+def run_model(folder: Path) -> str:
+    """The model of a run's folder; "" where it is none."""
     try:
-        return str(json.loads(path.read_text(encoding="utf-8")).get("model", ""))
+        return str(json.loads((folder / "run.json").read_text(encoding="utf-8")).get("model", ""))
     except (OSError, ValueError, AttributeError):
         return ""
 

@@ -73,6 +73,8 @@ def preview(chosen: Chosen, item: str, protocol: Rules, model: str | None = None
     if item not in by_id:
         fix = f"ids are such as {chosen.problems[0].item.id!r}, or a number below {len(chosen.problems):,}"
         raise UserError(f"{chosen.name} has no item {item!r}", fix=fix)
+    if model is None and form in ("chat", "tulu"):
+        raise UserError(f"the {form} form is the tokenizer's", fix="add --model, whose tokenizer it is")
     tokenizer = None if model is None else PromptTokenizer(str(model_folder(model)), tulu=form == "tulu")
     chat = form in ("chat", "tulu") or (form == "auto" and tokenizer is not None and tokenizer.has_template)
     prompts = _Prompts(tokenizer, chat)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from caravan.terminal import Progress
 RUN, ANSWERS, ITEMS, SCORES = "run.json", "answers", "items.parquet", "scores.json"
 LOCK = ".lock"
 FLUSH = 2.0  # seconds between files of answers: what a killed run may lose, beside the batch that it was at
+PATIENCE = timedelta(days=7)  # a process with short answers waits long for one whose answers are long
 TULU_TOKENS = 2048  # the published scripts take shots away above this
 
 
@@ -130,6 +132,8 @@ def evaluate(
         if getattr(chosen.module, "RUNS_CODE", False) and not run_code:
             fix = "add --run-code: programs that the model wrote are run, in a sandbox"
             raise UserError(f"{chosen.name} is off by default", fix=fix)
+    if mix is not None:
+        clean.mixture(mix)  # what is missing is said before anything is asked
     asked = []
     for chosen in progress.track(benchmarks, "prompts", len(benchmarks), "benchmarks"):
         setting = Setting(chosen.variant, protocol, model.cut, run_code)
@@ -144,7 +148,7 @@ def evaluate(
         leaked = clean.leaked_items(mix, benchmarks, progress) if mix is not None else None
         found = []
         for one, setting in asked:
-            answers = _judged(one, _in_order(one, out), classifier, progress)
+            answers = _judged(one, _in_order(one, out), out, classifier, progress)
             found.append(_scored(model, one, setting, answers, leaked, progress))
         _write(out, model, protocol, found)
     return Evaluated(out, model.name, [told for told, _ in found])
@@ -228,18 +232,32 @@ def _meet(world: int) -> None:
         import torch.distributed as dist
 
         if not dist.is_initialized():
-            dist.init_process_group("gloo")
+            dist.init_process_group("gloo", timeout=PATIENCE)
         dist.barrier()
 
 
-def _judged(asked: Asked, answers: list[Answer], classifier: str | None, progress: Progress) -> list[Answer]:
-    """The answers with what a classifier says of them, where the benchmark asks for one."""
-    if getattr(asked.chosen.module, "JUDGED_BY", "") != "classifier":
+def _judged(asked: Asked, answers: list[Answer], out: Path, classifier: str | None, progress: Progress) -> list[Answer]:
+    """The answers with what a classifier says of them, or `evaluate judge` said before, where the benchmark asks."""
+    judged_by = getattr(asked.chosen.module, "JUDGED_BY", "")
+    if judged_by == "pairs":
+        return _judged_before(asked, answers, out / ITEMS)
+    if judged_by != "classifier":
         return answers
     from caravan.eval.scoring.classifier import DEFAULT, classify
 
     said = classify([a.text for a in answers], classifier or DEFAULT, progress=progress)
     return [replace(answer, judged=value) for answer, value in zip(answers, said, strict=True)]
+
+
+def _judged_before(asked: Asked, answers: list[Answer], items: Path) -> list[Answer]:
+    """The answers with the verdicts that a judge has written into the run's items, where the text is the same."""
+    if not items.exists():
+        return answers
+    rows = pq.read_table(items, columns=["benchmark", "id", "outputs", "judged"]).to_pylist()
+    own = [row for row in rows if row["benchmark"] == asked.chosen.name]
+    said = {(r["id"], text): value for r in own for text, value in zip(r["outputs"], r["judged"], strict=True)}
+    pairs = ((problem.item.id, one) for problem, some in asked.answered(answers) for one in some)
+    return [replace(one, judged=said.get((name, one.text))) for name, one in pairs]
 
 
 def _scored(
@@ -253,13 +271,13 @@ def _scored(
     """The score of a benchmark, and the rows of its items."""
     chosen = asked.chosen
     rows, scored = [], list[tuple[Problem, Verdict]]()
-    pairs = list(asked.answered(answers))
+    pairs, headline = list(asked.answered(answers)), scores.headline_of(chosen.module, chosen.variant)
     for number, (problem, own) in enumerate(progress.track(pairs, f"{chosen.label}: scores", len(pairs), "items")):
         verdict = chosen.module.score(problem, own, setting)
         scored.append((problem, verdict))
         prompt = asked.prompts[number]
         rows.append(
-            item_row(chosen.name, setting, problem, own, verdict, chosen.module.METRICS[0])
+            item_row(chosen.name, setting, problem, own, verdict, headline)
             | {
                 "shots": len(problem.shots),
                 "prompt_tokens": len(model.tokens(prompt)) or None,

@@ -24,7 +24,8 @@ def score(
 ) -> dict[str, Any]:
     """The score of one benchmark, as a value of JSON; shares and values are 0..1.
 
-    `score stderr low high n` are the headline's, over the items that have a value; `failures` counts the others, and
+    `score stderr low high n` are the headline's, over the items that have a value and on these groups;
+    `on_other_groups` is the mean of the groups, were these drawn from many. `failures` counts the items without, and
     `bounds` says what the score would be, were all of these worth nothing, or all of them everything.
     """
     values = [(p, v) for p, v in scored if v.status not in ERRORS]
@@ -32,7 +33,7 @@ def score(
         metric: estimate([(p, v.values[metric]) for p, v in values if metric in v.values], module.AVERAGE)
         for metric in module.METRICS
     }
-    headline = module.METRICS[0]
+    headline = headline_of(module, variant)
     own = [(p, v.values[headline]) for p, v in values if headline in v.values]
     missing = len(scored) - len(own)
     found: dict[str, Any] = {
@@ -47,6 +48,7 @@ def score(
         "metrics": {metric: flat(estimate) for metric, estimate in metrics.items()},
         "micro": flat(estimate(own, "micro")),
         "macro": flat(estimate(own, "macro")),
+        "on_other_groups": _on_other_groups(own),
         "groups": _pooled(own, lambda p: p.item.group),
         "failures": _failures(v.status for _, v in scored),
         "bounds": _bounds(own, [p for p, v in scored if headline not in v.values], module.AVERAGE) if missing else None,
@@ -58,6 +60,11 @@ def score(
     if published is not None:
         found["published_form"] = published(scored)
     return found
+
+
+def headline_of(module: Askable, variant: str) -> str:
+    """The metric that makes the score: the one that the variant is named after (pass@10), else the first."""
+    return variant if variant in module.METRICS else module.METRICS[0]
 
 
 def estimate(valued: Sequence[tuple[Problem, float]], average: Average) -> Estimate:
@@ -79,6 +86,12 @@ def clusters_of(problems: Sequence[Problem]) -> list[str] | None:
     if not any(p.cluster for p in problems):
         return None
     return [p.cluster or f"item {p.item.id}" for p in problems]
+
+
+def _on_other_groups(valued: Sequence[tuple[Problem, float]]) -> dict[str, Any] | None:
+    """The macro mean, with its error on other tasks, subjects or languages like these; None where there is one."""
+    groups = [p.item.group for p, _ in valued]
+    return flat(statistics.across_groups([v for _, v in valued], groups)) if len(set(groups)) > 1 else None
 
 
 def _pooled(valued: Sequence[tuple[Problem, float]], group: Callable[[Problem], str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # heavy ones: the caller has them already
 
 SHOWN = 10  # disagreements that are printed; --json has all
 BROKEN = ("failed", "empty")
+GROUPS = 5  # tasks or languages below which they say next to nothing of others
 
 
 def folder_name(model: str) -> str:
@@ -81,6 +82,9 @@ def sentences(told: dict[str, Any]) -> list[str]:
         found.append(f"{told['failures']['unjudged']:,} answers have no judge's verdict: `evaluate judge` asks one")
     if told.get("near_ties"):
         found.append(f"{told['near_ties']:,} answers hung on a difference that rounding can turn")
+    elsewhere = told.get("on_other_groups")
+    if elsewhere and elsewhere["clusters"] >= GROUPS and elsewhere["stderr"]:
+        found.append(f"mean of {elsewhere['clusters']} groups, on others like these: {interval(elsewhere)}")
     shots = told.get("shots", {})
     if len(shots) > 1:
         found.append("examples had to be left out of prompts that were too long: " + _counted(shots))

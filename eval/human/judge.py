@@ -3,7 +3,8 @@
 A file of verdicts is JSON Lines, a JSON list or Parquet, a row a verdict: `id` (the item's, as in the store or the
 sheet) and `winner` (a model's name, or "tie"); or `generator_1`, `generator_2` and `preference` as AlpacaEval writes
 them (1: the first is better, 2: the second, 1.5: neither). Two verdicts on an item, as from both orders of the
-answers, count as a tie where they disagree. What was not understood has null, and is counted.
+answers, count as a tie where they disagree; `order`, where it is there, tells the orders apart. What was not
+understood has null, and is counted.
 """
 
 from collections import defaultdict
@@ -24,9 +25,13 @@ TIE = "tie"
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What the judge said of each pair, once or in each order: -1 (the first model), 0, 1, None (not understood)."""
+    """What the judge said of each pair, once or in each order: -1 (the first model), 0, 1, None (not understood).
+
+    `by_order` has the same under the name of its order, where the file names orders.
+    """
 
     said: dict[Key, list[int | None]]
+    by_order: dict[str, dict[Key, int | None]]
     notes: list[str]
 
 
@@ -36,6 +41,7 @@ def read(path: Path, pairs: Pairs) -> Verdicts:
     for key in pairs:
         by_item[key[2]].append(key)
     said: dict[Key, list[int | None]] = defaultdict(list)
+    by_order: dict[str, dict[Key, int | None]] = defaultdict(dict)
     other = 0
     for where, row in files.rows(path):
         keys = [key for key in by_item[_id(row, where)] if _names(row) <= set(key[:2])]
@@ -46,10 +52,12 @@ def read(path: Path, pairs: Pairs) -> Verdicts:
             raise UserError("people judged this item for several models", where=where, fix=fix)
         else:
             said[keys[0]].append(_verdict(row, keys[0], where))
+            if isinstance(row.get("order"), str):
+                by_order[row["order"]][keys[0]] = said[keys[0]][-1]
     if not said:
         raise UserError("no verdict on what people judged", where=str(path), fix="give its rows the items' ids")
     notes = [f"{path}: {other:,} verdicts on what people did not judge are left out"] if other else []
-    return Verdicts(dict(said), notes)
+    return Verdicts(dict(said), dict(sorted(by_order.items())), notes)
 
 
 def against(pairs: Pairs, verdicts: Verdicts) -> dict[str, Any] | None:
@@ -70,6 +78,7 @@ def against(pairs: Pairs, verdicts: Verdicts) -> dict[str, Any] | None:
         "raw": figures.estimate([float(x == y) for x, y in zip(people, judge, strict=True)]),
         "relaxed": figures.estimate([figures.alike(x, y) for x, y in zip(people, judge, strict=True)]),
         "cohen": figures.known(agreement.cohen(people, judge)) if understood else None,
+        "by_order": {order: _same(pairs, said) for order, said in verdicts.by_order.items()},
         "flips": figures.estimate([float(len(set(said)) > 1) for said in orders]),
         "a_win_rate": figures.estimate([(1 - y) / 2 for y in judge]),
         "people_a_win_rate": figures.estimate([(1 - x) / 2 for x in people]),
@@ -79,6 +88,12 @@ def against(pairs: Pairs, verdicts: Verdicts) -> dict[str, Any] | None:
         difference = statistics.difference(*rates)
         told["difference"] = figures.flat(difference.estimate) | {"p": difference.p}
     return told
+
+
+def _same(pairs: Pairs, said: Mapping[Key, int | None]) -> dict[str, Any] | None:
+    """How often the verdicts of one order name the winner that people name."""
+    understood = [(winner(pairs[key][0]), one) for key, one in said.items() if key in pairs and one is not None]
+    return figures.estimate([float(people == one) for people, one in understood])
 
 
 def _one(said: Sequence[int | None]) -> int:

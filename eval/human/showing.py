@@ -172,15 +172,25 @@ def _judge(models: Sequence[dict[str, Any]]) -> Table:
         if found := one["judge"]:
             shares = map(_interval, (found["raw"], found["a_win_rate"], found["people_a_win_rate"]))
             same, rate, people = shares
+            orders = ", ".join(f"{order} {_share(one)}" for order, one in found["by_order"].items()) or "–"
             rows.append(
                 (
-                    *(f"{one['a']} / {one['b']}", f"{found['n']:,}", f"{found['not_understood']:,}", same),
+                    *(f"{one['a']} / {one['b']}", f"{found['n']:,}", f"{found['not_understood']:,}", same, orders),
                     *(_share(found["relaxed"]), _coefficient(found["cohen"]), _share(one["agreement"]["raw"])),
                     *(_share(found["flips"]), rate, people, _interval(found.get("difference"))),
                 )
             )
     header = (
-        *("A / B", "pairs", "not understood", "same as people", "relaxed", "kappa", "people among themselves"),
+        *(
+            "A / B",
+            "pairs",
+            "not understood",
+            "same as people",
+            "in each order",
+            "relaxed",
+            "kappa",
+            "people among themselves",
+        ),
         *("flips with the order", "win rate of A: judge", "people", "judge minus people"),
     )
     return Table("A judge against people", "People: the first vote on a pair.", header, rows)

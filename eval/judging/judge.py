@@ -37,6 +37,7 @@ from caravan.eval.judging.cost import Plan, Prices
 from caravan.eval.judging.store import Kept, Replies
 from caravan.eval.judging.win_rate import WinRate, win_rate
 from caravan.eval.models.client import Endpoint
+from caravan.eval.pairs import Pair
 from caravan.eval.scores import flat
 from caravan.terminal import Progress
 
@@ -62,19 +63,8 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Two models' outputs for one instruction. `group` is where the instruction comes from."""
-
-    id: str
-    instruction: str
-    output_a: str
-    output_b: str
-    group: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict on a pair; `order` "ab" shows output_a first. `preference` is for output_a whichever stood first.
+    """A verdict on a pair; `order` "ab" shows A's output first. `preference` is for A's output whichever stood first.
 
     `winner` says the same by the models' names, or "tie", as `evaluate human report --judge` reads it.
     `raw` is the reply, word for word; `cost` is None without prices, and tokens and cost are nought where the reply of
@@ -108,11 +98,11 @@ def judge(
 ) -> list[Judgement]:
     """Judge pairs in both orders, or go on where it stopped; write the final files and give what they hold.
 
-    Judgements are sorted by id and order, whatever the order of the pairs. `models` name whose outputs are output_a and
-    output_b, for the final files; the judge never sees them. `max_cost` is what this command may spend
-    (in the unit of `prices`): an estimate above it is refused before anything is asked, and asking stops before it is
-    passed. Raises `UserError` for pairs that share an id, a folder that holds something else, another command at
-    work in it, and when no request can succeed.
+    Judgements are sorted by id and order, whatever the order of the pairs. `models` name A and B, for the final
+    files; the judge never sees them. `max_cost` is what this command may spend (in the unit of `prices`): an estimate
+    above it is refused before anything is asked, and asking stops before it is passed. Raises `UserError` for pairs
+    that share an id, a folder that holds something else, another command at work in it, and when no request can
+    succeed.
     """
     progress, limits = progress or Progress(quiet=True), Limits(prices, max_cost)
     ordered = _sorted(pairs)
@@ -157,9 +147,9 @@ def _questions(
     found: dict[tuple[str, Order], Question | None] = {}
     for pair in pairs:
         for order in ORDERS:
-            shown = (pair.output_a, pair.output_b) if order == "ab" else (pair.output_b, pair.output_a)
-            same = pair.output_a == pair.output_b
-            messages = prompt.pair_messages(pair.instruction, *shown)
+            shown = (pair.a, pair.b) if order == "ab" else (pair.b, pair.a)
+            same = pair.a == pair.b
+            messages = prompt.pair_messages(pair.prompt, *shown)
             found[pair.id, order] = None if same else question(endpoint, messages, answer_tokens)
     return found
 
@@ -223,7 +213,7 @@ def summarise(judgements: Sequence[Judgement]) -> dict[str, Any]:
 
 
 def both_orders(judgements: Sequence[Judgement]) -> dict[str, dict[Order, float | None]]:
-    """The preferences for output_a of each pair, by order; None where there is no verdict."""
+    """The preferences for A's output of each pair, by order; None where there is no verdict."""
     found: dict[str, dict[Order, float | None]] = {}
     for one in judgements:
         found.setdefault(one.id, dict.fromkeys(ORDERS))[one.order] = one.preference

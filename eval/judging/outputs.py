@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 from caravan.cache import written_aside
 from caravan.errors import UserError
 from caravan.eval import scores
-from caravan.eval.benchmark import Answer, Setting, Stored
+from caravan.eval.benchmark import Answer, Rules, Setting, Stored
 from caravan.eval.choose import Chosen, load_problems, module_of
 from caravan.eval.items import SCHEMA, item_row
 from caravan.eval.judging.cost import Prices
-from caravan.eval.judging.judge import ANSWER_TOKENS, Pair, both_orders, judge, summarise
+from caravan.eval.judging.judge import ANSWER_TOKENS, both_orders, judge, summarise
 from caravan.eval.judging.length_adjusted import LengthAdjusted, length_adjusted
 from caravan.eval.models.client import Endpoint
 from caravan.eval.outputs import read_outputs
-from caravan.eval.pairs import read_pairs
+from caravan.eval.pairs import Pair, read_pairs, run_model
 from caravan.eval.run import ITEMS, SCORES, write_scores
 from caravan.eval.statistics import Estimate
 from caravan.terminal import Progress
@@ -67,8 +67,7 @@ def judge_outputs(
     stored: list[Stored] = []
     if b is not None:
         joined = read_pairs(a, b, data_dir)
-        models, notes = (joined.a, joined.b), joined.notes
-        pairs = [Pair(p.id, p.prompt, p.a, p.b, p.group) for p in joined.pairs]
+        models, notes, pairs = (joined.a, joined.b), joined.notes, joined.pairs
     else:
         chosen = load_problems(ALPACA_EVAL, module_of(ALPACA_EVAL).VARIANTS[0], data_dir)
         stored, models, notes, pairs = _against_reference(a, chosen, data_dir)
@@ -86,10 +85,10 @@ def judge_outputs(
     )
     preferences = {name: _mean(verdicts) for name, verdicts in both_orders(found).items()}
     length = _length_adjusted(pairs, preferences)
-    told = _score(stored, preferences, length) if stored else None
+    told = _score(stored, preferences, length, "strict") if stored else None
     run = a if told is not None and (a / ITEMS).is_file() else None
     if run is not None and told is not None:
-        _write_into(run, stored, preferences, told)
+        _write_into(run, stored, preferences, length)
     return Judged(out, models, summarise(found), length, told, run, notes)
 
 
@@ -118,15 +117,8 @@ def _against_reference(
     if not pairs:
         fix = "name a second file of outputs, or lay alpaca_eval.json with its outputs into --data-dir"
         raise UserError("nothing to judge against: the data have no reference outputs", where=str(a), fix=fix)
-    model = next((row.model for row in found.rows if row.model), "") or _run_model(a) or a.stem
+    model = next((row.model for row in found.rows if row.model), "") or run_model(a) or a.stem
     return found.rows, (model, " or ".join(sorted(names))), notes, pairs
-
-
-def _run_model(a: Path) -> str:
-    try:
-        return str(json.loads((a / SCORES).read_text(encoding="utf-8"))["model"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
 
 
 def _mean(verdicts: dict[Any, float | None]) -> float | None:
@@ -144,8 +136,8 @@ def _length_adjusted(pairs: Sequence[Pair], preferences: dict[str, float | None]
     groups = [p.group for _, p in both]
     found = length_adjusted(
         [preference for preference, _ in both],
-        [len(p.output_a) for _, p in both],
-        [len(p.output_b) for _, p in both],
+        [len(p.a) for _, p in both],
+        [len(p.b) for _, p in both],
         groups if len(set(groups)) > 1 else None,
     )
     return _told(found)
@@ -157,10 +149,10 @@ def _told(found: LengthAdjusted) -> dict[str, Any]:
 
 
 def _score(
-    stored: Sequence[Stored], preferences: dict[str, float | None], length: dict[str, Any] | None
+    stored: Sequence[Stored], preferences: dict[str, float | None], length: dict[str, Any] | None, protocol: Rules
 ) -> dict[str, Any]:
     module = module_of(ALPACA_EVAL)
-    setting = Setting(module.VARIANTS[0])
+    setting = Setting(module.VARIANTS[0], protocol)
     verdicts = [(row.problem, module.score(row.problem, _with(row, preferences), setting)) for row in stored]
     told = scores.score(module, verdicts, name=ALPACA_EVAL, variant=setting.variant, protocol=setting.protocol)
     return told | {"length_adjusted": length}
@@ -171,7 +163,7 @@ def _with(row: Stored, preferences: dict[str, float | None]) -> list[Answer]:
 
 
 def _write_into(
-    run: Path, stored: Sequence[Stored], preferences: dict[str, float | None], told: dict[str, Any]
+    run: Path, stored: Sequence[Stored], preferences: dict[str, float | None], length: dict[str, Any] | None
 ) -> None:
     """Put the verdicts into the run's items and its score; what the run knows of prompts stays."""
     about = json.loads((run / SCORES).read_text(encoding="utf-8"))
@@ -186,6 +178,7 @@ def _write_into(
     with written_aside(run / ITEMS) as aside:
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), aside)
     found = [
-        s | told | {"protocol": s["protocol"]} if s["benchmark"] == ALPACA_EVAL else s for s in about.pop("scores")
+        s | _score(stored, preferences, length, s["protocol"]) if s["benchmark"] == ALPACA_EVAL else s
+        for s in about.pop("scores")
     ]
     write_scores(run, about, found)

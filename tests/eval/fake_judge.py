@@ -4,8 +4,8 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
-from caravan.eval.judging.judge import Pair
 from caravan.eval.judging.prompt import boundary
+from caravan.eval.pairs import Pair
 from fake_server import Asked
 
 WORDS = ["lentils", "river", "bridge", "lantern", "copper", "walk", "slowly", "under", "seven", "windows", "boats"]
@@ -59,6 +59,6 @@ def preferring(text: str) -> Callable[[Asked], str]:
 
 
 def expected(pairs: Sequence[Pair]) -> float:
-    """The win rate of output_a by `longer`."""
-    scores = [(len(p.output_a) > len(p.output_b)) + (len(p.output_a) == len(p.output_b)) / 2 for p in pairs]
+    """The win rate of A by `longer`."""
+    scores = [(len(p.a) > len(p.b)) + (len(p.a) == len(p.b)) / 2 for p in pairs]
     return sum(scores) / len(scores)

@@ -124,6 +124,19 @@ def test_a_judge_is_set_against_people(made: Path, tmp_path: Path) -> None:
     assert "A judge against people" in showing.markdown(found)
 
 
+def test_each_order_of_a_judge_is_set_against_people(made: Path, tmp_path: Path) -> None:
+    said = {"ab": ("oak", "oak", "elm", None), "ba": ("oak", "tie", "oak", "elm")}  # people: oak, tie, elm, elm
+    rows = [{"id": n, "order": order, "winner": w} for order, own in said.items() for n, w in enumerate(own, 1)]
+    found = report(made, judge=verdicts(tmp_path / "v.jsonl", rows))
+    judge = found.told["models"][0]["judge"]
+    assert {order: (value(one), one["n"]) for order, one in judge["by_order"].items()} == {
+        "ab": (0.666667, 3),
+        "ba": (0.75, 4),
+    }
+    assert (judge["n"], judge["not_understood"], value(judge["raw"])) == (3, 1, 0.666667)
+    assert "ab 66.7%, ba 75.0%" in showing.markdown(found)
+
+
 @pytest.mark.parametrize(
     ("verdict", "what"),
     [

@@ -93,6 +93,15 @@ def test_one_line_for_each_sample_as_published(tmp_path: Path) -> None:
     assert scored.told["score"] == pytest.approx(2 / 3)
 
 
+def test_the_variant_says_which_figure_is_the_headline(tmp_path: Path) -> None:
+    problem = first()
+    outputs = tmp_path / "samples.jsonl"
+    outputs.write_text(json.dumps({"id": problem.item.id, "output": [problem.item.answer] + ["    return -1"] * 9}))
+    for variant, expected in (("pass@1", 0.1), ("pass@10", 1.0)):
+        (scored,) = score_outputs("humaneval", outputs, variant=variant, data_dir="samples", run_code=True)
+        assert (scored.told["metric"], scored.told["score"]) == (variant, pytest.approx(expected))
+
+
 @pytest.mark.real
 def test_all_canonical_solutions_pass(real_data: Path) -> None:
     problems = list(humaneval.problems(real_data / "benchmarks" / "humaneval", "pass@1"))

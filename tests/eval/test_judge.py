@@ -21,11 +21,11 @@ from caravan.errors import UserError
 from caravan.eval.human import judge as judges
 from caravan.eval.judging import prompt
 from caravan.eval.judging.cost import Prices
-from caravan.eval.judging.judge import Judgement, Pair, judge, plan_judge, summarise
-from caravan.eval.judging.people import agreement_with_people
+from caravan.eval.judging.judge import judge, plan_judge, summarise
 from caravan.eval.judging.store import Kept, Replies, read
 from caravan.eval.judging.toxic import judge_toxic
 from caravan.eval.models.client import Endpoint
+from caravan.eval.pairs import Pair
 from caravan.terminal import Progress
 from fake_judge import expected, longer, pairs_of, preferring, shown
 from fake_server import Asked, FakeServer, Fault, Said
@@ -385,6 +385,7 @@ from pathlib import Path
 from caravan.eval.judging.cost import Prices
 from caravan.eval.judging.judge import judge
 from caravan.eval.models.client import Endpoint
+from caravan.eval.pairs import Pair
 from fake_judge import pairs_of
 url, folder, n = sys.argv[1:]
 there = Endpoint(url, "wise-70b", concurrency=4, timeout=5.0, pause=0.001)
@@ -395,7 +396,7 @@ judge(pairs_of(int(n)), there, Path(folder), prices=Prices(10.0, 30.0))
 def killed_at_random(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int, n: int) -> None:
     """Kill the command `kills` times, each after a random number of requests more, on a server that also misbehaves."""
     pairs, draw = pairs_of(n), random.Random(kills)
-    questions = 2 * sum(p.output_a != p.output_b for p in pairs)
+    questions = 2 * sum(p.a != p.b for p in pairs)
 
     gate = 0  # requests that are answered while a command is to be killed: none can finish before
 
@@ -499,39 +500,6 @@ def test_the_key_is_in_no_file_no_log_and_no_message(tmp_path: Path, monkeypatch
 # --- against people, and of single texts
 
 
-def said(name: str, ab: float | None, ba: float | None) -> list[Judgement]:
-    kinds = {1.0: "A", 0.0: "B", 0.5: "tie", None: None}
-    return [
-        Judgement(name, "", "ab", "unparsed" if ab is None else "parsed", ab, kinds[ab]),
-        Judgement(name, "", "ba", "unparsed" if ba is None else "parsed", ba, kinds[ba]),
-    ]
-
-
-def test_a_judge_against_people_in_both_orders() -> None:
-    judgements = [
-        *said("1", 1.0, 1.0),  # people: A. Right in both.
-        *said("2", 1.0, 0.0),  # people: A. The judge flips: a tie in both, right in the first.
-        *said("3", 0.0, 0.0),  # people: A. Wrong.
-        *said("4", 0.5, 0.5),  # people: a tie. Right.
-        *said("5", 0.0, None),  # people: B. Right in the first, no verdict in the second.
-        *said("6", 1.0, 1.0),  # not judged by people
-    ]
-    found = agreement_with_people(judgements, {"1": 1.0, "2": 0.75, "3": 1.0, "4": 0.5, "5": 0.0, "7": 1.0})
-    assert found.both is not None
-    assert found.first is not None
-    assert found.second is not None
-    assert found.consistent is not None
-    assert (found.without_verdict, found.unknown) == (1, 1)
-    assert found.both.agreement.raw.value == 2 / 4
-    assert found.both.relaxed.value == 2.5 / 4
-    assert found.both.decided is not None
-    assert found.both.decided.value == 1 / 2
-    assert found.first.agreement.raw.value == 4 / 5
-    assert found.second.agreement.raw.value == 2 / 4
-    assert found.consistent.agreement.raw.value == 2 / 3
-    assert found.both.bias.value == pytest.approx((1 + 0.5 + 0 + 0.5) / 4 - (1 + 0.75 + 1 + 0.5) / 4)
-
-
 def test_the_report_of_peoples_votes_reads_the_final_file(tmp_path: Path) -> None:
     pairs = pairs_of(8)
     with FakeServer(longer) as server:
@@ -542,13 +510,6 @@ def test_the_report_of_peoples_votes_reads_the_final_file(tmp_path: Path) -> Non
     assert read_there.said == {
         ("birch", "oak", p.id): [signs[str(j.winner)] for j in found if j.id == p.id] for p in pairs
     }
-
-
-def test_people_who_judged_something_else() -> None:
-    with pytest.raises(UserError, match="no pair in common"):
-        agreement_with_people(said("1", 1.0, 1.0), {"2": 1.0})
-    with pytest.raises(UserError, match="pair '1'"):
-        agreement_with_people(said("1", 1.0, 1.0), {"1": -2})
 
 
 def test_texts_are_judged_by_the_same_machinery() -> None:

@@ -54,7 +54,7 @@ def test_a_run_gets_the_verdicts_and_its_score(tmp_path: Path) -> None:
     assert items["prompt_hash"].null_count() == 0
 
 
-def test_a_run_that_goes_on_after_the_judge_keeps_what_the_judge_said(tmp_path: Path) -> None:
+def test_the_same_judge_again_asks_nothing_and_says_the_same(tmp_path: Path) -> None:
     run = model_run(tmp_path / "run")
     with FakeServer(first_wins) as server:
         judge_outputs(run, None, Endpoint(server.url, "judge"), tmp_path / "judged", data_dir="samples")
@@ -63,6 +63,29 @@ def test_a_run_that_goes_on_after_the_judge_keeps_what_the_judge_said(tmp_path: 
         assert [a for a in server.seen[asked:] if "completions" in a.path] == []
     assert again.score is not None
     assert again.score["score"] == 0.5
+
+
+def test_a_run_that_is_written_again_after_the_judge_keeps_the_verdicts(tmp_path: Path) -> None:
+    run, (chosen, _) = tmp_path / "run", choose("alpaca_eval", "samples")
+    with FakeServer(lambda asked: f"An answer of its own to {len(asked.prompt)} letters.") as server:
+        evaluate(open_server(server.url, "model", form="plain"), chosen, run)
+        with FakeServer(first_wins) as judging:
+            judge_outputs(run, None, Endpoint(judging.url, "judge"), tmp_path / "judged", data_dir="samples")
+        before = pl.read_parquet(run / "items.parquet")
+        (told,) = evaluate(open_server(server.url, "model", form="plain"), chosen, run).scores
+    assert (told["score"], told["failures"]["unjudged"]) == (0.5, 0)
+    assert pl.read_parquet(run / "items.parquet").equals(before)
+
+
+def test_a_judged_run_is_scored_by_its_own_protocol(tmp_path: Path) -> None:
+    with FakeServer(lambda _: "") as server:
+        chosen, _ = choose("alpaca_eval", "samples")
+        evaluate(open_server(server.url, "model", form="plain"), chosen, tmp_path / "run", protocol="tulu")
+    with FakeServer(first_wins) as server:
+        judge_outputs(tmp_path / "run", None, Endpoint(server.url, "judge"), tmp_path / "judged", data_dir="samples")
+    told = json.loads((tmp_path / "run" / "scores.json").read_text())["scores"][0]
+    assert (told["protocol"], told["n"], told["failures"]["empty"]) == ("tulu", len(ALPACA), 0)
+    assert pl.read_parquet(tmp_path / "run" / "items.parquet")["status"].unique().to_list() == ["scored"]
 
 
 def test_two_files_against_each_other(tmp_path: Path) -> None:

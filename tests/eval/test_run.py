@@ -42,6 +42,13 @@ def run(server: FakeServer, out: Path, names: str = "mmlu,gsm8k", **more: Any) -
     return {told["benchmark"]: told for told in result.scores}
 
 
+def test_a_mixture_that_is_not_there_is_said_before_anything_is_asked(tmp_path: Path) -> None:
+    with FakeServer(reply) as server:
+        with pytest.raises(UserError, match="no mixture here"):
+            run(server, tmp_path / "run", mix=str(tmp_path))
+        assert not [asked for asked in server.seen if "completions" in asked.path]
+
+
 def files(out: Path) -> tuple[bytes, bytes]:
     return (out / "items.parquet").read_bytes(), (out / "scores.json").read_bytes()
 
