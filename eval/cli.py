@@ -60,7 +60,10 @@ DataDir = Annotated[
 Limit = Annotated[int, typer.Option(min=0, help="At most so many items of each benchmark; 0: all.")]
 RunCode = Annotated[bool, typer.Option("--run-code", help="Run programs that the model wrote, in a sandbox.")]
 Classifier = Annotated[
-    str | None, typer.Option(help="Folder or hub name of ToxiGen's classifier.", show_default="tomh/toxigen_roberta")
+    str | None,
+    typer.Option(
+        help="ToxiGen's classifier: a folder, OWNER/NAME, or a judge: URL#MODEL.", show_default="tomh/toxigen_roberta"
+    ),
 ]
 ServerUrl = Annotated[str, typer.Option(help="The address of an OpenAI-compatible server, up to and with /v1.")]
 KeyEnv = Annotated[str, typer.Option(help="The environment variable that holds the server's key.")]

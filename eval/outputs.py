@@ -20,6 +20,7 @@ from caravan.eval.choose import Chosen, load_problems, module_of
 from caravan.eval.files import rows
 from caravan.eval.items import SCHEMA
 from caravan.eval.run import ITEMS
+from caravan.eval.toxicity import toxicity_reader
 from caravan.terminal import Progress
 
 ID_KEYS = ("id", "task_id", "key")
@@ -248,10 +249,11 @@ def _from_run(name: str, path: Path, problems: Sequence[Problem]) -> Outputs:
 
 def _classified(stored: Sequence[Stored], classifier: str | None, progress: Progress) -> list[Stored]:
     """The outputs with what a classifier says of those that nobody judged."""
-    from caravan.eval.scoring.classifier import DEFAULT, classify
-
     asked = [a for row in stored for a in row.answers if a.judged is None]
-    said = iter(classify([a.text for a in asked], classifier or DEFAULT, progress=progress))
+    reader = toxicity_reader(classifier, progress) if asked else None
+    if reader is None:
+        return list(stored)
+    said = iter(reader([a.text for a in asked]))
     return [
         replace(row, answers=tuple(a if a.judged is not None else replace(a, judged=next(said)) for a in row.answers))
         for row in stored

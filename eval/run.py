@@ -27,6 +27,7 @@ from caravan.eval.benchmark import Answer, Ask, Problem, Rules, Setting, Verdict
 from caravan.eval.choose import Chosen, sample
 from caravan.eval.items import SCHEMA, item_row
 from caravan.eval.model import Model, Request
+from caravan.eval.toxicity import Reader, toxicity_reader
 from caravan.terminal import Progress
 
 RUN, ANSWERS, ITEMS, SCORES = "run.json", "answers", "items.parquet", "scores.json"
@@ -122,7 +123,7 @@ def evaluate(
 ) -> Evaluated:
     """Ask benchmarks of a model, or go on where an earlier run of the same stopped; write items and scores to `out`.
 
-    `limit`: items of each benchmark (0: all). `classifier`: the folder or hub name of the model that judges texts
+    `limit`: items of each benchmark (0: all). `classifier`: who judges texts (see `toxicity_reader`)
     where a benchmark asks for one. `mix`: a mixture; every score is also given without the items that leaked into it.
     With `world` processes each answers its share, and the first writes the scores.
     Raises `UserError` for bad input, and when `out` holds another run.
@@ -134,6 +135,8 @@ def evaluate(
             raise UserError(f"{chosen.name} is off by default", fix=fix)
     if mix is not None:
         clean.mixture(mix)  # what is missing is said before anything is asked
+    toxic = any(getattr(chosen.module, "JUDGED_BY", "") == "classifier" for chosen in benchmarks)
+    reader = toxicity_reader(classifier, progress) if toxic and not rank else None
     asked = []
     for chosen in progress.track(benchmarks, "prompts", len(benchmarks), "benchmarks"):
         setting = Setting(chosen.variant, protocol, model.cut, run_code)
@@ -148,7 +151,7 @@ def evaluate(
         leaked = clean.leaked_items(mix, benchmarks, progress) if mix is not None else None
         found = []
         for one, setting in asked:
-            answers = _judged(one, _in_order(one, out), out, classifier, progress)
+            answers = _judged(one, _in_order(one, out), out, reader)
             found.append(_scored(model, one, setting, answers, leaked, progress))
         _write(out, model, protocol, found)
     return Evaluated(out, model.name, [told for told, _ in found])
@@ -236,16 +239,16 @@ def _meet(world: int) -> None:
         dist.barrier()
 
 
-def _judged(asked: Asked, answers: list[Answer], out: Path, classifier: str | None, progress: Progress) -> list[Answer]:
+def _judged(asked: Asked, answers: list[Answer], out: Path, reader: Reader | None) -> list[Answer]:
     """The answers with what a classifier says of them, or `evaluate judge` said before, where the benchmark asks."""
     judged_by = getattr(asked.chosen.module, "JUDGED_BY", "")
     if judged_by == "pairs":
         return _judged_before(asked, answers, out / ITEMS)
     if judged_by != "classifier":
         return answers
-    from caravan.eval.scoring.classifier import DEFAULT, classify
-
-    said = classify([a.text for a in answers], classifier or DEFAULT, progress=progress)
+    if reader is None:
+        return answers
+    said = reader([a.text for a in answers])
     return [replace(answer, judged=value) for answer, value in zip(answers, said, strict=True)]
 
 
@@ -311,7 +314,18 @@ def _write(
     rows = [row for _, rows in found for row in rows]
     with written_aside(out / ITEMS) as aside:
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), aside)
-    write_scores(out, {"model": model.name, "identity": model.identity, "protocol": protocol}, [t for t, _ in found])
+    before = _length_adjusted(out)
+    told = [t | {"length_adjusted": before[t["benchmark"]]} if t["benchmark"] in before else t for t, _ in found]
+    write_scores(out, {"model": model.name, "identity": model.identity, "protocol": protocol}, told)
+
+
+def _length_adjusted(out: Path) -> dict[str, Any]:
+    """What a judge's verdicts gave before, which stand in the items again."""
+    try:
+        scores_before = json.loads((out / SCORES).read_text(encoding="utf-8"))["scores"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {told["benchmark"]: told["length_adjusted"] for told in scores_before if "length_adjusted" in told}
 
 
 def write_scores(out: Path, about: dict[str, Any], found: Sequence[dict[str, Any]]) -> None:

@@ -82,6 +82,10 @@ def sentences(told: dict[str, Any]) -> list[str]:
         found.append(f"{told['failures']['unjudged']:,} answers have no judge's verdict: `evaluate judge` asks one")
     if told.get("near_ties"):
         found.append(f"{told['near_ties']:,} answers hung on a difference that rounding can turn")
+    micro, macro = told["micro"], told["macro"]
+    if told["groups"] and micro["score"] is not None:
+        means = f"{percent(micro['score'])} over items, {percent(macro['score'])} over {len(told['groups'])} groups"
+        found.append(means)
     elsewhere = told.get("on_other_groups")
     if elsewhere and elsewhere["clusters"] >= GROUPS and elsewhere["stderr"]:
         found.append(f"mean of {elsewhere['clusters']} groups, on others like these: {interval(elsewhere)}")

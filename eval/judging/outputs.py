@@ -114,6 +114,10 @@ def _against_reference(
         notes.append(f"{without:,} outputs have no reference in the data, and are not judged")
     if absent:
         notes.append(f"{absent:,} outputs never came, and are not judged")
+    if blank := sum(not pair.a.strip() for pair in pairs):
+        notes.append(
+            f"{blank:,} outputs are empty: the win rate counts them as judged, the strict score leaves them out"
+        )
     if not pairs:
         fix = "name a second file of outputs, or lay alpaca_eval.json with its outputs into --data-dir"
         raise UserError("nothing to judge against: the data have no reference outputs", where=str(a), fix=fix)

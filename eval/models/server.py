@@ -53,13 +53,16 @@ def open_server(
     """The model that a server knows by a name; the server must be there.
 
     `url` goes up to and with `/v1`. `tokenizer`: the folder or hub name of the model's own tokenizer. `form`: "chat",
-    "plain" or "auto": chat, unless the tokenizer has no chat template. `key_env`, `concurrency`, `timeout` (seconds)
-    and `retries` are those of `Endpoint`. Raises `UserError` when the server cannot be reached or does not know the
-    key, and for a tokenizer that cannot be read or lacks the template that is asked for.
+    "plain", "tulu" (the paper's turns; takes a tokenizer) or "auto": chat, unless the tokenizer has no chat template.
+    `key_env`, `concurrency`, `timeout` (seconds) and `retries` are those of `Endpoint`. Raises `UserError` when the
+    server cannot be reached or does not know the key, and for a tokenizer that cannot be read or lacks the template
+    that is asked for.
     """
     endpoint = Endpoint(url, model, key_env, concurrency, timeout, retries)
-    own = None if tokenizer is None else PromptTokenizer(tokenizer)
-    chat = form == "chat" or (form == "auto" and (own is None or own.has_template))
+    if form == "tulu" and tokenizer is None:
+        raise UserError("--form tulu is rendered here, by the model's tokenizer", fix="add --tokenizer")
+    own = None if tokenizer is None else PromptTokenizer(tokenizer, tulu=form == "tulu")
+    chat = form in ("chat", "tulu") or (form == "auto" and (own is None or own.has_template))
     if chat and own is not None and not own.has_template:
         raise UserError("the tokenizer has no chat template", where=tokenizer or "", fix="use --form plain")
     context = _context(endpoint)
