@@ -41,9 +41,12 @@ def read(folder: Path) -> dict[int, Answer]:
     found: dict[int, Answer] = {}
     for path in sorted(folder.glob("*.parquet")):
         try:
-            rows = pq.read_table(path).to_pylist()
-        except (pa.ArrowException, OSError) as error:
+            table = pq.read_table(path)
+            rows = table.to_pylist()
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise UserError(f"not Parquet: {str(error).splitlines()[0]}", where=str(path), fix="remove it") from None
+        if table.column_names != SCHEMA.names:
+            raise UserError("not the answers of a run", where=str(path), fix="remove it: they are asked again")
         for row in rows:
             before = found.get(row["number"])
             if before is None or before.ended == "failed":

@@ -65,10 +65,7 @@ def parse(choice: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for part in filter(None, map(str.strip, choice.split(","))):
         name, _, variant = part.partition(":")
-        variants = module_of(name).VARIANTS
-        variant = variant or variants[0]
-        if variant not in variants:
-            raise UserError(f"{name} has no variant {variant!r}", fix=did_you_mean(variant, list(variants)))
+        variant = variant_of(name, variant)
         if (name, variant) not in found:
             found.append((name, variant))
     if not found:
@@ -76,10 +73,19 @@ def parse(choice: str) -> list[tuple[str, str]]:
     return found
 
 
+def variant_of(name: str, variant: str | None) -> str:
+    """The variant of a benchmark that is meant, the usual one where none is named; `UserError` for an unknown one."""
+    variants = module_of(name).VARIANTS
+    variant = variant or variants[0]
+    if variant not in variants:
+        raise UserError(f"{name} has no variant {variant!r}", fix=did_you_mean(variant, list(variants)))
+    return variant
+
+
 def choose(choice: str | None, data_dir: str | None) -> tuple[list[Chosen], list[str]]:
     """The benchmarks of a choice, and sentences for people. `UserError` for what is unknown, missing or broken."""
     notes: list[str] = []
-    if choice:
+    if choice is not None:
         wanted = parse(choice)
         if data_dir is None:
             notes.append(f"{', '.join(dict.fromkeys(n for n, _ in wanted))}: files from the hub")

@@ -148,10 +148,10 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        found = pq.read_table(path).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:  # the last: text that is no UTF-8, times that are none
         raise UserError(f"not Parquet: {str(error).splitlines()[0]}", where=str(path), fix=AGAIN) from None
-    return ((f"{path}:{number}", v) for number, v in enumerate(table.to_pylist(), 1))
+    return ((f"{path}:{number}", v) for number, v in enumerate(found, 1))
 
 
 def _kind(value: Any) -> str:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from caravan.errors import UserError
 from caravan.eval import scores
 from caravan.eval.benchmark import RULES, Answer, Askable, Outputs, Problem, Rules, Setting, Stored, Verdict
-from caravan.eval.choose import Chosen, load_problems, module_of
+from caravan.eval.choose import Chosen, load_problems, module_of, variant_of
 from caravan.eval.files import rows
 from caravan.eval.items import SCHEMA
 from caravan.eval.run import ITEMS
@@ -72,7 +72,7 @@ def score_outputs(
     outputs that cannot be read, that answer no item, or that name an item twice.
     """
     progress = progress or Progress(quiet=True)
-    module = module_of(benchmark)
+    module, usual = module_of(benchmark), variant_of(benchmark, variant)
     if getattr(module, "RUNS_CODE", False) and not run_code:
         raise UserError(f"{benchmark} runs what the model wrote", fix="add --run-code: it is run in a sandbox")
     path = Path(outputs).expanduser()
@@ -82,13 +82,13 @@ def score_outputs(
 
     def problems() -> Sequence[Problem]:
         if not loaded:
-            loaded.append(load_problems(benchmark, variant or module.VARIANTS[0], data_dir))
+            loaded.append(load_problems(benchmark, usual, data_dir))
         return loaded[0].problems
 
     found = read_outputs(module, benchmark, path, problems, data_dir)
     if variant is not None and found.variant not in ("", variant):
         found.notes.append(f"the outputs answer the variant {found.variant}, by which they are scored")
-    setting = Setting(found.variant or variant or module.VARIANTS[0], protocol, run_code=run_code)
+    setting = Setting(found.variant or usual, protocol, run_code=run_code)
     if getattr(module, "JUDGED_BY", "") == "classifier":
         found = replace(found, rows=_classified(found.rows, classifier, progress))
     models: dict[str, list[Stored]] = {}
@@ -178,10 +178,22 @@ def read_outputs(
                 return found
     items = path / ITEMS if path.is_dir() else path
     if items.suffix == ".parquet" and items.is_file():
-        return _from_run(name, items, problems())
-    if path.is_dir():
+        own = _from_run(name, items, problems())
+    elif path.is_dir():
         raise UserError("neither a run nor published outputs", where=str(path), fix="name a file of JSON Lines")
-    return _from_lines(path, problems())
+    else:
+        own = _from_lines(path, problems())
+    for row in own.rows:
+        if len(row.answers) > 1 and not _several(module, row.problem, own.variant):
+            what = f"{len(row.answers)} outputs for {row.problem.item.id}, where {name} takes one"
+            raise UserError(what, where=str(path), fix="keep one of them")
+    return own
+
+
+def _several(module: Askable, problem: Problem, variant: str) -> bool:
+    """Whether a benchmark draws several texts for an item, by anybody's rules."""
+    settings = (Setting(variant or module.VARIANTS[0], rules) for rules in RULES)
+    return any(module.ask(problem, setting).samples > 1 for setting in settings)
 
 
 def _from_lines(path: Path, problems: Sequence[Problem]) -> Outputs:
@@ -215,36 +227,43 @@ def _from_lines(path: Path, problems: Sequence[Problem]) -> Outputs:
 def _from_run(name: str, path: Path, problems: Sequence[Problem]) -> Outputs:
     """The rows of a run; its variant must be the one whose problems these are."""
     try:
-        table = pq.read_table(path, schema=SCHEMA)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"no items of a run: {str(error).splitlines()[0]}", where=str(path)) from None
+        table = pq.read_table(path, schema=SCHEMA).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:  # the last: text that is no UTF-8
+        what = f"no items of a run: {str(error).splitlines()[0]}"
+        raise UserError(what, where=str(path), fix="name a run's folder, or a file of JSON Lines") from None
     by_id = {p.item.id: p for p in problems}
-    kept, variants, unknown = [], set[str](), 0
-    for row in table.to_pylist():
+    kept, variants, seen, unknown = [], set[str](), set[tuple[str, str]](), 0
+    for number, row in enumerate(table, 1):
         if row["benchmark"] != name:
             continue
+        where = f"{path}:{number}"
+        answers = _answers(row, where)
         variants.add(row["variant"])
         problem = by_id.get(row["id"])
         if problem is None:
             unknown += 1
             continue
-        texts = row["outputs"] or [""] * len(row["ended"])
-        logprobs = tuple(row["logprobs"])
-        kept.append(
-            Stored(
-                problem,
-                tuple(
-                    Answer(text, logprobs, ended, error, judged, row["near_tie"])
-                    for text, ended, error, judged in zip(
-                        texts, row["ended"], row["errors"], row["judged"], strict=True
-                    )
-                ),
-            )
-        )
+        if (row["variant"], row["id"]) in seen:
+            raise UserError(f"a second row for {row['id']}", where=where, fix="keep one of them")
+        seen.add((row["variant"], row["id"]))
+        kept.append(Stored(problem, answers))
     if len(variants) > 1:
         raise UserError(f"the run has several variants of {name}", where=str(path), fix="score one run of one variant")
     notes = [f"{unknown:,} rows of the run are no items of these files: not scored"] if unknown else []
     return Outputs(kept, next(iter(variants), ""), notes)
+
+
+def _answers(row: dict[str, Any], where: str) -> tuple[Answer, ...]:
+    """The answers in a row of a run's items; `UserError` where it is of another kind of file."""
+    needed = ("variant", "id", "outputs", "logprobs", "ended", "errors", "judged")
+    if absent := next((name for name in needed if row[name] is None), None):
+        raise UserError(f"{absent!r} is missing: not an item of a run", where=where, fix="write JSON Lines instead")
+    texts = row["outputs"] or [""] * len(row["ended"])
+    if not texts or {len(texts)} != {len(row[name]) for name in ("ended", "errors", "judged")} or None in texts:
+        raise UserError("'outputs', 'ended', 'errors' and 'judged' differ in length", where=where, fix="run it again")
+    more = zip(texts, row["ended"], row["errors"], row["judged"], strict=True)
+    logprobs, near_tie = tuple(row["logprobs"]), bool(row["near_tie"])
+    return tuple(Answer(text, logprobs, ended, error or "", judged, near_tie) for text, ended, error, judged in more)
 
 
 def _classified(stored: Sequence[Stored], classifier: str | None, progress: Progress) -> list[Stored]:

@@ -163,14 +163,22 @@ def _own(out: Path, model: Model, asked: Sequence[Asked], protocol: Rules, rank:
     if rank:
         yield
         return
-    _claim(out, model, asked, protocol)
+    if out.exists() and not (out / RUN).exists() and (not out.is_dir() or any(_visible(out))):
+        raise UserError("is there already, and is no run of evaluate", where=str(out), fix="name another with --out")
+    out.mkdir(parents=True, exist_ok=True)
     with (out / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             fix = "wait for it, or name another folder with --out"
             raise UserError("another command is writing this run", where=str(out), fix=fix) from None
+        _claim(out, model, asked, protocol)
         yield
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """What lies in a folder, without the lock and what a killed command left of a file it was writing."""
+    return (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _claim(out: Path, model: Model, asked: Sequence[Asked], protocol: Rules) -> None:
@@ -192,9 +200,6 @@ def _claim(out: Path, model: Model, asked: Sequence[Asked], protocol: Rules) -> 
             fix = "name another folder with --out, or remove it"
             raise UserError(f"holds another run: {', '.join(parts)} differ", where=str(out), fix=fix)
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError("is there already, and is no run of evaluate", where=str(out), fix="name another with --out")
-    (out / ANSWERS).mkdir(parents=True)
     with written_aside(path) as aside:
         aside.write_text(json.dumps(told, indent=2, ensure_ascii=False), encoding="utf-8")
 

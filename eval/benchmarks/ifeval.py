@@ -4,13 +4,15 @@ Ids are the data's own keys. A prompt counts as followed when all of its instruc
 one by one. Loosely, a response follows where one of eight variants of it does: without its first line, its last line,
 or both, each also without asterisks.
 
-| protocol | keywords and section marks | an empty response |
+| protocol | an instruction is followed | an empty response |
 |---|---|---|
-| `original`, `tulu` (the paper has no IFEval) | regular expressions | follows nothing |
-| `strict` | texts | a class of its own |
+| `original`, `tulu` (the paper has no IFEval) | as the authors' scripts decide | follows nothing |
+| `strict` | by what its words ask for: see `scoring/ifeval_checks.py` | a class of its own |
 
-`evaluate score` reads the published responses {prompt, response}. `published` gives the four accuracies in percent as
-the authors print them: their instruction accuracy is over all instructions, the metric's over prompts.
+`evaluate score` reads the published responses {prompt, response}, and the results that the authors' script writes, with
+its own verdict. `published` gives the accuracies in percent as the authors print them: theirs of instructions is over
+all instructions, the metric's is the mean of prompts' shares. What `Verdict.extracted` tells of each instruction, in
+order: followed strictly, and loosely.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +22,7 @@ from typing import Any, Literal
 from caravan.errors import UserError
 from caravan.eval.benchmark import Answer, Ask, Item, Outputs, Problem, Scored, Setting, Stored, Verdict
 from caravan.eval.files import AGAIN, locate, rows, text, unique
-from caravan.eval.scoring.ifeval_checks import checked, follows
+from caravan.eval.scoring.ifeval_checks import Instruction, check, instruction
 
 VERSION = 1
 HUB = "google/IFEval"
@@ -42,7 +44,7 @@ def problems(folder: Path, variant: str) -> Iterator[Problem]:
         names, arguments = row.get("instruction_id_list"), row.get("kwargs")
         if not isinstance(names, list) or not isinstance(arguments, list) or len(names) != len(arguments) or not names:
             raise UserError("not as many kwargs as instructions", where=where, fix=AGAIN)
-        asked = [checked(name, own, where) for name, own in zip(names, arguments, strict=True)]
+        asked = tuple(instruction(name, own, where) for name, own in zip(names, arguments, strict=True))
         yield Problem(item, more={"instructions": asked})
 
 
@@ -58,19 +60,27 @@ def score(problem: Problem, answers: Sequence[Answer], setting: Setting) -> Verd
         return Verdict("failed", rule="no response came")
     if setting.protocol == "strict" and not answer.text.strip():
         return Verdict("empty", rule="an empty response")
-    asked, exactly = problem.more["instructions"], setting.protocol == "strict"
-    strictly = [follows(name, answer.text, own, exactly=exactly) for name, own in asked]
-    variants = loosened(answer.text)
-    loosely = [any(follows(name, variant, own, exactly=exactly) for variant in variants) for name, own in asked]
+    asked: Sequence[Instruction] = problem.more["instructions"]
+    exact = setting.protocol == "strict"
+    found = [check(one, answer.text, exact=exact) for one in asked]
+    variants = loosened(answer.text)[1:]
+    strict = [one.followed for one in found]
+    loose = [
+        ok or any(check(one, v, exact=exact).followed for v in variants) for one, ok in zip(asked, strict, strict=True)
+    ]
     values = {
-        "prompt_strict": float(all(strictly)),
-        "instruction_strict": sum(strictly) / len(strictly),
-        "prompt_loose": float(all(loosely)),
-        "instruction_loose": sum(loosely) / len(loosely),
+        "prompt_strict": float(all(strict)),
+        "instruction_strict": sum(strict) / len(asked),
+        "prompt_loose": float(all(loose)),
+        "instruction_loose": sum(loose) / len(asked),
     }
-    failed = [name for (name, _), ok in zip(asked, strictly, strict=True) if not ok]
-    rule = f"not followed: {', '.join(failed)}" if failed else "all instructions followed"
-    return Verdict("scored", values, f"{sum(strictly)} of {len(strictly)}", rule)
+    failed = [f"{one.id} ({what.said})" for one, what in zip(asked, found, strict=True) if not what.followed]
+    rule = f"failed: {'; '.join(failed)}" if failed else "all instructions followed"
+    return Verdict("scored", values, f"strict: {_told(strict)}; loose: {_told(loose)}", rule)
+
+
+def _told(followed: Sequence[bool]) -> str:
+    return " ".join("yes" if ok else "no" for ok in followed)
 
 
 def loosened(response: str) -> list[str]:
@@ -81,38 +91,62 @@ def loosened(response: str) -> list[str]:
 
 
 def stored(path: Path, problems: Callable[[], Sequence[Problem]] | None) -> Outputs | None:
-    """Published responses: JSON Lines {prompt, response}, joined by the prompt; they need the data."""
-    if path.is_dir() or path.suffix not in (".jsonl", ".json", ".gz"):
+    """Published responses: JSON Lines {prompt, response}, joined by the prompt; they need the data.
+
+    Where a row says `follow_all_instructions`, as the authors' strict results do, that is its claim.
+    """
+    if path.is_dir() or not path.name.endswith((".jsonl", ".json", ".jsonl.gz")):
         return None
-    read = list(rows(path))
-    if not read or not all({"prompt", "response"} <= row.keys() for _, row in read) or problems is None:
+    read: list[tuple[str, dict[str, Any]]] = []
+    for where, row in rows(path):
+        if not read and (problems is None or not {"prompt", "response"} <= row.keys()):
+            return None
+        read.append((where, row))
+    if not read or problems is None:
         return None
-    by_prompt = {problem.item.question: problem for problem in problems()}
-    found: dict[str, Stored] = {}
-    unknown = 0
+    by_prompt: dict[str, list[Problem]] = {}
+    for problem in problems():
+        by_prompt.setdefault(problem.item.question, []).append(problem)
+    found: list[Stored] = []
+    seen, unknown = set[str](), 0
     for where, row in read:
-        problem = by_prompt.get(text(row, "prompt", where))
-        if problem is None:
-            unknown += 1
-        elif problem.item.id in found:
+        prompt, response = text(row, "prompt", where), text(row, "response", where)
+        if prompt in seen:
             raise UserError("a second response to the same prompt", where=where, fix="keep one of them")
-        else:
-            found[problem.item.id] = Stored(problem, (Answer(text(row, "response", where)),))
+        seen.add(prompt)
+        unknown += prompt not in by_prompt
+        claim = row.get("follow_all_instructions")
+        claimed = float(claim) if isinstance(claim, bool) and "loose" not in path.name else None
+        found += [Stored(problem, (Answer(response),), claimed=claimed) for problem in by_prompt.get(prompt, [])]
+    if not found:
+        fix = "give the benchmark's files that these responses answer"
+        raise UserError("no response is to a prompt of the benchmark", where=str(path), fix=fix)
     notes = [f"{unknown:,} responses are to prompts that the data do not have: not scored"] if unknown else []
-    return Outputs(list(found.values()), VARIANTS[0], notes)
+    return Outputs(found, VARIANTS[0], notes)
 
 
 def published(scored: Scored) -> dict[str, Any]:
-    """The four accuracies in percent, instructions pooled over prompts; one without a value follows nothing."""
-    counted = [(len(problem.more["instructions"]), verdict.values) for problem, verdict in scored]
-    total = sum(size for size, _ in counted)
-    if not total:
+    """The accuracies in percent, instructions pooled over prompts, and by instruction.
+
+    As the authors count, what has no value (empty, failed) follows nothing.
+    """
+    if not scored:
         return {}
-    found = {}
-    for way in ("strict", "loose"):
-        found[f"prompt_{way}"] = 100 * sum(v.get(f"prompt_{way}", 0.0) for _, v in counted) / len(counted)
-        followed = sum(size * v.get(f"instruction_{way}", 0.0) for size, v in counted)
-        found[f"instruction_{way}"] = 100 * followed / total
+    found: dict[str, Any] = {}
+    for number, way in enumerate(("strict", "loose")):
+        by_instruction: dict[str, list[bool]] = {}
+        for problem, verdict in scored:
+            followed = verdict.extracted.split("; ")[number].split(" ")[1:] if verdict.extracted else []
+            asked: Sequence[Instruction] = problem.more["instructions"]
+            for one, said in zip(asked, followed or ["no"] * len(asked), strict=True):
+                by_instruction.setdefault(one.id, []).append(said == "yes")
+        every = [ok for own in by_instruction.values() for ok in own]
+        prompts = [verdict.values.get(f"prompt_{way}", 0.0) for _, verdict in scored]
+        found[f"prompt_{way}"] = 100 * sum(prompts) / len(prompts)
+        found[f"instruction_{way}"] = 100 * sum(every) / len(every)
+        found[f"by_instruction_{way}"] = {
+            name: 100 * sum(own) / len(own) for name, own in sorted(by_instruction.items())
+        }
     return found
 
 

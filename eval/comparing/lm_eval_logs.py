@@ -203,7 +203,8 @@ def _about(task: str, results: Results) -> dict[str, str]:
 
 def _families(tables: Sequence[Table], told: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Outermost groups of tasks whose tasks are all here: they make one benchmark, with tasks as its groups."""
-    members = {group: [str(one) for one in own] for group, own in mapping(told.get("group_subtasks")).items() if own}
+    groups = mapping(told.get("group_subtasks"))
+    members = {group: [str(one) for one in own] for group, own in groups.items() if own and isinstance(own, list)}
     inner = {one for own in members.values() for one in own}
     here = {table.benchmark for table in tables}
     found = {}

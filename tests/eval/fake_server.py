@@ -10,8 +10,10 @@ first tokens), or a `Fault`. `asked.times` counts earlier requests of the same b
 """
 
 import asyncio
+import gc
 import json
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -91,6 +93,10 @@ class FakeServer:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
+        self._loop = None
+        with warnings.catch_warnings():  # a client that was killed may leave a socket that asyncio never handed on
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     async def _serve(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()

@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from caravan.errors import UserError
+from caravan.eval import files
 from caravan.eval.choose import load_problems
+from caravan.eval.items import SCHEMA
 from caravan.eval.outputs import score_outputs
 
 PROBLEMS = load_problems("mmlu", "5-shot", "samples").problems
@@ -79,3 +83,49 @@ def test_files_that_are_not_there_or_not_json(tmp_path: Path) -> None:
         score_outputs("mmlu", broken, data_dir="samples")
     with pytest.raises(UserError, match="neither a run nor published outputs"):
         score_outputs("mmlu", tmp_path, data_dir="samples")
+
+
+def test_several_outputs_for_an_item_are_refused_where_a_benchmark_takes_one(tmp_path: Path) -> None:
+    path = written(tmp_path, [{"id": "test/0", "output": ["The answer is 1.", "The answer is 2."]}])
+    with pytest.raises(UserError, match="2 outputs for test/0, where gsm8k takes one"):
+        score_outputs("gsm8k", path, data_dir="samples")
+
+
+def test_a_variant_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, [{"id": "test/0", "output": "The answer is 1."}])
+    with pytest.raises(UserError, match="gsm8k has no variant '9-shot'"):
+        score_outputs("gsm8k", path, variant="9-shot", data_dir="samples")
+
+
+ROW = {"benchmark": "gsm8k", "variant": "8-shot", "id": "test/0", "outputs": ["The answer is 1."], "logprobs": []}
+ROW |= {"ended": ["stop"], "errors": [""], "judged": [None]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{"benchmark": "gsm8k", "id": "test/0", "outputs": ["1"]}], ":1: 'variant' is missing: not an item of a run"),
+        ([ROW | {"errors": []}], ":1: .* differ in length"),
+        ([ROW, ROW], ":2: a second row for test/0"),
+    ],
+)
+def test_parquet_that_is_no_run_or_a_broken_one_is_refused(
+    tmp_path: Path, rows: list[dict[str, Any]], says: str
+) -> None:
+    path = tmp_path / "items.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
+    with pytest.raises(UserError, match=says):
+        score_outputs("gsm8k", path, data_dir="samples")
+    pq.write_table(pa.Table.from_pylist([ROW], SCHEMA), path)
+    assert score_outputs("gsm8k", path, data_dir="samples")[0].told["n"] == 1
+
+
+def test_parquet_whose_text_is_not_utf8_is_a_clear_line(tmp_path: Path) -> None:
+    offsets, data = pa.py_buffer(bytes([0, 0, 0, 0, 2, 0, 0, 0])), pa.py_buffer(b"\xff\xfe")
+    broken = pa.StringArray.from_buffers(1, offsets, data)
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"benchmark": broken, "id": broken}), path)
+    with pytest.raises(UserError, match=r"rows\.parquet: no items of a run: .*utf-8"):
+        score_outputs("gsm8k", path, data_dir="samples")
+    with pytest.raises(UserError, match=r"rows\.parquet: not Parquet: .*utf-8"):
+        list(files.rows(path))

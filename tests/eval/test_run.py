@@ -93,6 +93,22 @@ def test_a_folder_of_another_run_is_refused_with_what_differs(tmp_path: Path) ->
             run(server, tmp_path / "other")
 
 
+def test_a_run_killed_before_it_wrote_down_what_is_asked_begins_again(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / ".run.json.7.part").write_text("{")
+    with FakeServer(reply) as server:
+        assert run(server, tmp_path / "run", "gsm8k")["gsm8k"]["items"] == 10
+
+
+def test_a_file_among_the_answers_that_holds_none_is_named(tmp_path: Path) -> None:
+    with FakeServer(reply) as server:
+        run(server, tmp_path / "run", "gsm8k")
+        pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "run" / "answers" / "gsm8k" / "mine.parquet")
+        with pytest.raises(UserError, match=r"mine\.parquet: not the answers of a run; remove it"):
+            run(server, tmp_path / "run", "gsm8k")
+
+
 def test_requests_that_fail_are_no_wrong_answers_and_are_asked_again(tmp_path: Path) -> None:
     broken = True
 
