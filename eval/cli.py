@@ -75,8 +75,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = app(standalone_mode=False)
-        if status == terminal.INTERRUPTED:
-            raise SystemExit(status)
+        if status == terminal.INTERRUPTED:  # typer's own way to say it
+            raise KeyboardInterrupt
     except (Exception, KeyboardInterrupt) as error:
         terminal.exit_for(error, "run the same command again, it goes on with what was not answered")
     raise SystemExit(status if isinstance(status, int) else terminal.DONE)
@@ -140,6 +140,8 @@ def run(
         asked = open_model(
             model, form=form.value, dtype=precision.value, batch_tokens=batch_tokens, rank=rank, world=world
         )
+    for note in getattr(asked, "notes", ()):
+        progress.say(f"{model}: {note}")
     result = evaluate(
         asked,
         chosen,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
@@ -11,6 +11,8 @@ from caravan.eval.models.client import ENOUGH, Client, Endpoint, opened
 
 W = TypeVar("W")
 R = TypeVar("R")
+T = TypeVar("T")
+PATIENCE = 0.2  # seconds until Ctrl-C is noticed
 
 
 def side_by_side(
@@ -59,7 +61,7 @@ def side_by_side(
     thread.start()
     try:
         while True:
-            some = [results.get()]
+            some = [_next(results)]
             while not results.empty():
                 some.append(results.get())
             if got := [one for one in some if one is not None]:
@@ -72,6 +74,15 @@ def side_by_side(
         if thread.is_alive() and not loop.is_closed():
             _cancel(loop, task)
         thread.join()
+
+
+def _next(results: "SimpleQueue[T]") -> T:
+    """The next result. Waits a little at a time: a signal may reach the other thread, and then wakes nobody here."""
+    while True:
+        try:
+            return results.get(timeout=PATIENCE)
+        except Empty:
+            continue
 
 
 def _cancel(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> None:

@@ -35,6 +35,11 @@ def test_what_is_unknown_is_said_with_the_nearest_known(choice: str, says: str) 
     assert says in str(raised.value)
 
 
+def test_an_empty_choice_is_not_all_that_there_is() -> None:
+    with pytest.raises(UserError, match="no benchmark is named"):
+        choose("", None)
+
+
 def test_without_a_choice_the_samples_stand_in_and_say_so() -> None:
     found, notes = choose(None, None)
     names = [one.name for one in found]

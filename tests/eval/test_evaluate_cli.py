@@ -2,13 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from caravan.eval.choose import load_problems
+from fake_server import FakeServer, Fault
 
 HEAVY = ("torch", "transformers", "scipy", "polars", "pyarrow", "starlette", "httpx", "numpy")
 
@@ -57,6 +60,32 @@ def test_what_a_person_can_mend_is_one_line_and_exit_status_2(words: list[str], 
     assert last.startswith("error: ")
     assert says in last
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
+    with FakeServer(lambda asked: Fault("stall") if asked.number > 2 else "The answer is 7.") as server:
+        words = [
+            "run",
+            "fake",
+            "--url",
+            server.url,
+            "--benchmarks",
+            "gsm8k",
+            "--data-dir",
+            "samples",
+            "--form",
+            "plain",
+        ]
+        command = [sys.executable, "-m", "caravan.eval", *words, "--out", str(tmp_path / "run")]
+        environment = os.environ | {"OPENAI_API_KEY": "sk-of-the-test"}
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        deadline = time.monotonic() + 30
+        while len(server.seen) < 6 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1].startswith("interrupted: run the same command again")
 
 
 def test_json_is_one_object_on_standard_output(tmp_path: Path) -> None:

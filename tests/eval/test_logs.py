@@ -388,6 +388,11 @@ def test_lm_eval_groups_of_tasks(tmp_path: Path) -> None:
     assert verdicts(run)["all acc,none"] == ("refused", "samples of 2 of its 3 tasks are here")
 
 
+def test_lm_eval_groups_that_are_no_lists_are_none(tmp_path: Path) -> None:
+    run = read_run(lm_eval(tmp_path / "odd", {"ash": [line(0, acc=1.0)]}, {"ash": {}}, group_subtasks={"trees": 5}))
+    assert not run.families
+
+
 def test_lm_eval_several_runs_in_a_folder(tmp_path: Path) -> None:
     for n, task in enumerate(("law", "art")):
         lm_eval(

@@ -97,7 +97,13 @@ def test_a_variant_that_there_is_not_is_refused(tmp_path: Path) -> None:
         score_outputs("gsm8k", path, variant="9-shot", data_dir="samples")
 
 
-ROW = {"benchmark": "gsm8k", "variant": "8-shot", "id": "test/0", "outputs": ["The answer is 1."], "logprobs": []}
+ROW: dict[str, Any] = {
+    "benchmark": "gsm8k",
+    "variant": "8-shot",
+    "id": "test/0",
+    "outputs": ["The answer is 1."],
+    "logprobs": [],
+}
 ROW |= {"ended": ["stop"], "errors": [""], "judged": [None]}
 
 
