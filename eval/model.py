@@ -20,12 +20,9 @@ class Request:
     seed: int = 0
 
 
-class Model(Protocol):
-    """A model that can be asked."""
+class Prompts(Protocol):
+    """How a model is asked: what prompts look like, and how long they may be."""
 
-    name: str
-    identity: str
-    """Names all that answers depend on (weights, precision, template): an unfinished run goes on only with the same."""
     context: int | None
     """Tokens that prompt and answer may have together; None where unknown."""
 
@@ -40,6 +37,14 @@ class Model(Protocol):
 
     def cut(self, text: str, n: int) -> str:
         """The text of its first n tokens."""
+
+
+class Model(Prompts, Protocol):
+    """A model that can be asked."""
+
+    name: str
+    identity: str
+    """Names all that answers depend on (weights, precision, template): an unfinished run goes on only with the same."""
 
     def answers(self, requests: Sequence[Request], done: Set[int]) -> Iterator[list[tuple[int, Answer]]]:
         """Answer requests, some at a time, each under its number; those in `done` need not be answered again.

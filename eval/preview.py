@@ -1,14 +1,12 @@
 """`evaluate show`: the exact prompt of an item, token by token, before any model is asked."""
 
-from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from caravan.errors import UserError
 from caravan.eval import rendering
-from caravan.eval.benchmark import Answer, Ask, Rules, Setting
+from caravan.eval.benchmark import Ask, Rules, Setting
 from caravan.eval.choose import Chosen
-from caravan.eval.model import Request
 from caravan.eval.models.tokenizer import PromptTokenizer, model_folder
 from caravan.eval.run import prepare
 
@@ -33,8 +31,6 @@ class Preview:
 class _Prompts:
     """The prompts of a model that is never asked: its tokenizer alone, or nothing, is known."""
 
-    name = identity = ""
-
     def __init__(self, tokenizer: PromptTokenizer | None, chat: bool) -> None:
         self.context: int | None = None
         self._tokenizer, self._chat = tokenizer, chat
@@ -56,10 +52,6 @@ class _Prompts:
     def cut(self, text: str, n: int) -> str:
         """The text of its first n tokens; the whole text where the tokenizer is not known."""
         return text if self._tokenizer is None else self._tokenizer.cut(text, n)
-
-    def answers(self, requests: Sequence[Request], done: Set[int]) -> Iterator[list[tuple[int, Answer]]]:
-        """None: nobody is asked."""
-        raise NotImplementedError
 
 
 def preview(chosen: Chosen, item: str, protocol: Rules, model: str | None = None, form: str = "auto") -> Preview:

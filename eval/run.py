@@ -5,11 +5,10 @@ of answers) and, when all are there, `items.parquet` and `scores.json`. A run th
 answered is not asked again, and the final files are the bytes that an undisturbed run writes.
 """
 
-import fcntl
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import blake2b
@@ -25,13 +24,13 @@ from caravan.eval import clean, scores
 from caravan.eval.answers import keep, read
 from caravan.eval.benchmark import Answer, Ask, Problem, Rules, Setting, Verdict
 from caravan.eval.choose import Chosen, sample
+from caravan.eval.folder import held
 from caravan.eval.items import SCHEMA, item_row
-from caravan.eval.model import Model, Request
+from caravan.eval.model import Model, Prompts, Request
 from caravan.eval.toxicity import Reader, toxicity_reader
 from caravan.terminal import Progress
 
 RUN, ANSWERS, ITEMS, SCORES = "run.json", "answers", "items.parquet", "scores.json"
-LOCK = ".lock"
 FLUSH = 2.0  # seconds between files of answers: what a killed run may lose, beside the batch that it was at
 PATIENCE = timedelta(days=7)  # a process with short answers waits long for one whose answers are long
 TULU_TOKENS = 2048  # the published scripts take shots away above this
@@ -72,7 +71,7 @@ class Evaluated:
     scores: list[dict[str, Any]]
 
 
-def prepare(model: Model, chosen: Chosen, setting: Setting, limit: int) -> Asked:
+def prepare(model: Prompts, chosen: Chosen, setting: Setting, limit: int) -> Asked:
     """The prompts of a benchmark: problems sampled, shots taken away one by one where a prompt is too long."""
     per_group = getattr(chosen.module, "TULU_SAMPLE", 0) if setting.protocol == "tulu" and not limit else 0
     problems, asks, prompts, requests = [], [], [], []
@@ -88,7 +87,7 @@ def prepare(model: Model, chosen: Chosen, setting: Setting, limit: int) -> Asked
     return Asked(chosen, problems, asks, prompts, requests)
 
 
-def _fitted(model: Model, chosen: Chosen, problem: Problem, setting: Setting) -> tuple[Problem, Ask, str]:
+def _fitted(model: Prompts, chosen: Chosen, problem: Problem, setting: Setting) -> tuple[Problem, Ask, str]:
     while True:
         ask = chosen.module.ask(problem, setting)
         prompt = model.render(ask)
@@ -99,7 +98,7 @@ def _fitted(model: Model, chosen: Chosen, problem: Problem, setting: Setting) ->
         problem = replace(problem, shots=problem.shots[:-1])
 
 
-def _room(model: Model, ask: Ask, setting: Setting) -> int | None:
+def _room(model: Prompts, ask: Ask, setting: Setting) -> int | None:
     """Tokens that a prompt may have."""
     room = None if model.context is None else model.context - max(ask.new_tokens, 1)
     if setting.protocol == "tulu" and ask.choices:
@@ -141,7 +140,8 @@ def evaluate(
     for chosen in progress.track(benchmarks, "prompts", len(benchmarks), "benchmarks"):
         setting = Setting(chosen.variant, protocol, model.cut, run_code)
         asked.append((prepare(model, chosen, setting, limit), setting))
-    with _own(out, model, [one for one, _ in asked], protocol, rank):
+    about = _about(model, [one for one, _ in asked], protocol)
+    with nullcontext() if rank else held(out, RUN, about, "run"):  # the first process of a group holds it
         _meet(world)
         for one, _ in asked:
             _answer(model, one, out, progress)
@@ -157,51 +157,14 @@ def evaluate(
     return Evaluated(out, model.name, [told for told, _ in found])
 
 
-@contextmanager
-def _own(out: Path, model: Model, asked: Sequence[Asked], protocol: Rules, rank: int) -> Iterator[None]:
-    """Hold the folder of the run, so that no second command writes into it; the first process of a group does."""
-    if rank:
-        yield
-        return
-    if out.exists() and not (out / RUN).exists() and (not out.is_dir() or any(_visible(out))):
-        raise UserError("is there already, and is no run of evaluate", where=str(out), fix="name another with --out")
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            fix = "wait for it, or name another folder with --out"
-            raise UserError("another command is writing this run", where=str(out), fix=fix) from None
-        _claim(out, model, asked, protocol)
-        yield
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    """What lies in a folder, without the lock and what a killed command left of a file it was writing."""
-    return (path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _claim(out: Path, model: Model, asked: Sequence[Asked], protocol: Rules) -> None:
-    """Write down what is asked, or see that it is what the folder was begun with."""
-    told = {
+def _about(model: Model, asked: Sequence[Asked], protocol: Rules) -> dict[str, Any]:
+    """What a run is begun for: with anything else its folder is another run's."""
+    return {
         "model": model.name,
         "identity": model.identity,
         "protocol": protocol,
         "benchmarks": {a.chosen.label: {"prompts": a.prompt_hash, "items": len(a.problems)} for a in asked},
     }
-    path = out / RUN
-    if path.exists():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise UserError("not JSON", where=str(path), fix="name another folder with --out, or remove it") from None
-        if before != told:
-            parts = [name for name in told if not isinstance(before, dict) or before.get(name) != told[name]]
-            fix = "name another folder with --out, or remove it"
-            raise UserError(f"holds another run: {', '.join(parts)} differ", where=str(out), fix=fix)
-        return
-    with written_aside(path) as aside:
-        aside.write_text(json.dumps(told, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 def _answer(model: Model, asked: Asked, out: Path, progress: Progress) -> None:

@@ -59,7 +59,8 @@ class Archive:
             raise UserError(f"not a zip archive that can be read: {error}", where=str(path), fix=AGAIN) from None
         self._members = {info.filename: info for info in self._zip.infolist()}
         if sum(info.file_size for info in self._members.values()) > ARCHIVE_LIMIT:
-            raise UserError(f"unpacked it would be over {ARCHIVE_LIMIT // 2**30} GiB", where=str(path))
+            what = f"unpacked it would be over {ARCHIVE_LIMIT // 2**30} GiB"
+            raise UserError(what, where=str(path), fix="split the log, or leave it out")
 
     @property
     def names(self) -> list[str]:

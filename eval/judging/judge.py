@@ -16,11 +16,9 @@ Verdicts that are missing stay in n: the win rate is that of pairs with both ver
 be, were every missing one lost, or won.
 """
 
-import fcntl
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -31,6 +29,7 @@ import pyarrow.parquet as pq
 
 from caravan.cache import written_aside
 from caravan.errors import UserError
+from caravan.eval.folder import held
 from caravan.eval.judging import prompt
 from caravan.eval.judging.ask import VERSION, Limits, Question, ask_all, cache_file, planned, question
 from caravan.eval.judging.cost import Plan, Prices
@@ -45,7 +44,7 @@ Order = Literal["ab", "ba"]
 Status = Literal["parsed", "identical", "unparsed", "failed"]
 ORDERS: tuple[Order, ...] = ("ab", "ba")
 ANSWER_TOKENS = 16  # enough for one word; a judge that thinks first needs thousands
-ABOUT, REPLIES, JUDGEMENTS, SUMMARY, LOCK = "judge.json", "replies.jsonl", "judgements.parquet", "summary.json", ".lock"
+ABOUT, REPLIES, JUDGEMENTS, SUMMARY = "judge.json", "replies.jsonl", "judgements.parquet", "summary.json"
 
 SCHEMA = pa.schema(
     [
@@ -107,7 +106,7 @@ def judge(
     progress, limits = progress or Progress(quiet=True), Limits(prices, max_cost)
     ordered = _sorted(pairs)
     asked = _questions(ordered, endpoint, answer_tokens)
-    with _own(folder, ordered, models, endpoint, answer_tokens):
+    with held(folder, ABOUT, _about(ordered, models, endpoint, answer_tokens), "judgement"):
         with _replies(folder, endpoint) as replies:
             every = [q for q in asked.values() if q is not None]
             failed = ask_all(every, replies, endpoint, answer_tokens, limits, progress)
@@ -226,12 +225,9 @@ def _win_rate(judgements: Sequence[Judgement]) -> WinRate:
     return win_rate([p["ab"] for p in both.values()], [p["ba"] for p in both.values()], strata)
 
 
-@contextmanager
-def _own(
-    folder: Path, pairs: Sequence[Pair], models: tuple[str, str], endpoint: Endpoint, answer_tokens: int
-) -> Iterator[None]:
-    """Hold the folder, so that no second command asks the same; see that it was begun for the same."""
-    about = {
+def _about(pairs: Sequence[Pair], models: tuple[str, str], endpoint: Endpoint, answer_tokens: int) -> dict[str, Any]:
+    """What a judgement is begun for: with anything else its folder is another one's."""
+    return {
         "version": VERSION,
         "prompt": prompt.VERSION,
         "judge": endpoint.model,
@@ -241,32 +237,6 @@ def _own(
         "pairs": len(pairs),
         "content": sha256(json.dumps([asdict(p) for p in pairs]).encode()).hexdigest(),
     }
-    path = folder / ABOUT
-    if folder.exists() and not path.exists() and (not folder.is_dir() or any(_visible(folder))):
-        raise UserError("is there already, and is no judgement", where=str(folder), fix="name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError("another command is judging here", where=str(folder), fix="wait for it") from None
-        if path.exists():
-            try:
-                before = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                raise UserError("not JSON", where=str(path), fix="name another folder, or remove it") from None
-            if before != about:
-                parts = [name for name in about if not isinstance(before, dict) or before.get(name) != about[name]]
-                what = f"holds another judgement: {', '.join(parts)} differ"
-                raise UserError(what, where=str(folder), fix="name another folder: verdicts that are known are reused")
-        else:
-            _write_json(path, about)
-        yield
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    """What lies in a folder, without the lock and what a killed command left of a file it was writing."""
-    return (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _replies(folder: Path, endpoint: Endpoint) -> Replies:

@@ -89,7 +89,7 @@ def test_a_folder_of_another_run_is_refused_with_what_differs(tmp_path: Path) ->
             run(server, tmp_path / "run", limit=3)
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "thesis.txt").write_text("mine")
-        with pytest.raises(UserError, match="is no run of evaluate"):
+        with pytest.raises(UserError, match="is no run"):
             run(server, tmp_path / "other")
 
 
