@@ -18,10 +18,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from caravan.curate import benchmarks as choices
-from caravan.curate import hub, report, sources
+from caravan.curate import hub, leaks, report, sources
 from caravan.curate.decide import alternatives, decide, link
 from caravan.curate.engine import StartMethod, is_alive
-from caravan.curate.filters import contamination
 from caravan.curate.gather import Gathered, gather
 from caravan.curate.ledger import check_books, dropped, ledger, mixture
 from caravan.curate.links import Links, components
@@ -140,10 +139,9 @@ def _leaks(gathered: Gathered) -> tuple[pl.DataFrame, list[BenchmarkRecord]]:
             seen = gathered.rows.select("source", "provenance", *active.module.COLUMNS)
             by_source = seen.partition_by("source", as_dict=True)
             lines = pl.concat(
-                contamination.table(part, active.overrides.get(str(name), active.limits))
-                for (name,), part in by_source.items()
+                leaks.table(part, active.overrides.get(str(name), active.limits)) for (name,), part in by_source.items()
             )
-            return lines, contamination.records(lines, active.settings)
+            return lines, leaks.records(lines, active.settings)
     return pl.DataFrame(), []
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 
 from caravan.curate import benchmarks as choices
+from caravan.curate import leaks
 from caravan.curate.convert import FileConverted
 from caravan.curate.engine import StartMethod
-from caravan.curate.filters import contamination
 from caravan.curate.shards import write_table
 from caravan.curate.single import gather_data
 from caravan.errors import UserError
@@ -77,11 +77,11 @@ def contamination_check(
         codes = ", ".join(sorted({code for made in gathered.files for code in made.codes}))
         raise UserError("nothing to compare: no row gave an example", where=str(data), fix=f"refused for: {codes}")
     (active,) = gathered.filters
-    matches = contamination.table(gathered.rows, active.limits)
+    matches = leaks.table(gathered.rows, active.limits)
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
         write_table(matches.to_arrow(compat_level=pl.CompatLevel.oldest()), Path(out) / TABLE)
-    records = contamination.records(matches, active.settings)
-    groups = contamination.groups(matches, active.settings)
+    records = leaks.records(matches, active.settings)
+    groups = leaks.groups(matches, active.settings)
     embedded = any(record.embedded for record in records)
     return Check(records, groups, matches, gathered.rows.height, max_leaked, embedded, gathered.files)

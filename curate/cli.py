@@ -224,6 +224,42 @@ def contamination_check(
 
 
 @app.command()
+def audit(
+    mix: Annotated[Path, typer.Argument(metavar="[MIX]", help="The mixture's folder.")] = Path("mix"),
+    n: Annotated[int, typer.Option("--n", help="Dropped rows for each reason, if there are so many.", min=1)] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.", min=0)] = 0,
+    file: Annotated[Path | None, typer.Option(help="The file to mark; default: audit.csv in the folder.")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Read the marks: how often is a reason right?")] = False,
+    json_: Json = False,
+) -> None:
+    """Draw dropped rows for a person to mark, and turn the marks into each filter's precision."""
+    from caravan.curate import audit as auditing
+    from caravan.curate import show_audit
+
+    path = file or mix / auditing.FILE
+    if report:
+        show_audit.precision(auditing.precision(path), json_)
+    else:
+        show_audit.drawn(auditing.draw(mix, path, n=n, seed=seed), json_)
+
+
+@app.command("train-quality")
+def train_quality(
+    good: Annotated[list[str], typer.Option("--good", help="A file of good examples (repeatable).")],
+    bad: Annotated[list[str], typer.Option("--bad", help="A file of bad examples (repeatable).")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where to write the classifier: a .bin file.")],
+    held_out: Annotated[float, typer.Option(help="The share of prompts kept to say how good it is.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of the split and of the fit.", min=0)] = 0,
+    json_: Json = False,
+) -> None:
+    """Fit a fastText classifier on good and bad examples of your own: a part of the quality score."""
+    from caravan.curate import show_audit
+    from caravan.curate.train_quality import train_quality as run
+
+    show_audit.trained(run(good, bad, out, held_out=held_out, seed=seed, progress=Progress(quiet=False)), json_)
+
+
+@app.command()
 def inspect(
     file: Annotated[str, typer.Argument(metavar="FILE")],
     as_: Converter = None,

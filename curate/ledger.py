@@ -22,7 +22,7 @@ TOKENS = ("tokens", "supervised_tokens")
 
 def mixture(rows: pl.DataFrame, positions: np.ndarray, copies: np.ndarray) -> pl.DataFrame:
     """The rows of mix.parquet: `messages` first, so that trainers take the file as it is."""
-    parts = [name for name in rows.columns if name.startswith("quality_")]
+    parts = [n for n in rows.columns if n.startswith("quality_") and rows[n].null_count() < rows.height]
     measured = [name for name in ("language", "quality", *parts, *TOKENS) if name in rows.columns]
     chosen = rows[positions].with_columns(row_id(), pl.Series("repeat", copies, dtype=pl.Int64))
     return chosen.select("messages", "id", "source", *measured, "repeat", "row_id", "licence", "tags")

@@ -1,28 +1,33 @@
-"""How good a row's answers are, 0 to 1, from named parts that need no model (`quality_parts.py`).
+"""How good a row's answers are, 0 to 1, from named parts, each a plugin of its own (`curate/quality_part.py`).
 
     quality = complete x (product of all gates) x (weighted mean of the scales)
 
 `quality_complete` is 1 for a dialogue that ends with an answer, .8 for one that ends with a question, less the share
 of its answers that are blank, and 0 where no answer has any text. Answers whose weight in `tags["weights"]` is 0 are
-not trained on and are not judged.
+not trained on and are not judged. Parts that need a model are null, and no part of the score, unless
+`[filters.quality.parts.NAME]` says what they need.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationError, field_validator
 
 import caravan.curate.filter as contract
-from caravan.curate.quality_parts import PARTS, Exchanges, Floats, Texts
-from caravan.curate.weights import weights
+from caravan.curate.exchanges import Exchanges, Floats, Texts, answers
+from caravan.curate.quality_part import Kind, needs_naming
+from caravan.errors import did_you_mean
+from caravan.plugins import find, load
 
-VERSION = 1
+VERSION = 2
 COLUMNS: dict[str, pl.DataType] = {
     "quality": pl.Float64(),
     "quality_complete": pl.Float64(),
-    **{f"quality_{name}": pl.Float64() for name in PARTS},
+    **{f"quality_{name}": pl.Float64() for name in find("quality_parts")},
 }
 TRY: dict[str, tuple[float, ...]] = {"minimum": (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)}
 REASONS: tuple[str, ...] = ("empty_response", "refusal", "low_quality")
@@ -32,7 +37,23 @@ _REFUSED = 0.5  # a gate at or below it is what sank the row
 
 
 class Settings(contract.Settings):
-    """None: the parts look at the text alone."""
+    """`parts`: what the parts need that are measured only if named, by name: a model's folder, a classifier's file."""
+
+    parts: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+
+    @field_validator("parts")
+    @classmethod
+    def _known(cls, value: dict[str, dict[str, JsonValue]]) -> dict[str, dict[str, JsonValue]]:
+        named = [name for name in find("quality_parts") if needs_naming(load("quality_parts", name))]
+        for name, table in value.items():
+            if name not in named:
+                raise ValueError(f"no part {name!r} that needs to be named: {did_you_mean(name, named)}")
+            try:
+                load("quality_parts", name).Settings.model_validate(table)
+            except ValidationError as error:
+                first = error.errors()[0]
+                raise ValueError(f"parts.{name}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return dict(sorted(value.items()))
 
 
 class Limits(contract.Limits):
@@ -41,32 +62,39 @@ class Limits(contract.Limits):
     minimum: float = Field(default=0.15, ge=0, le=1)
 
 
-def fingerprint(settings: Settings) -> dict[str, JsonValue]:  # noqa: ARG001
-    """Nothing but the code, and that is `VERSION`."""
-    return {}
+def fingerprint(settings: Settings) -> dict[str, JsonValue]:
+    """The version of each part in use, and what a named one depends on."""
+    prints: dict[str, JsonValue] = {}
+    for name, part in _parts(settings).items():
+        more = part.fingerprint(part.Settings.model_validate(settings.parts[name])) if name in settings.parts else {}
+        prints[name] = {"version": part.VERSION, **more} if more else part.VERSION
+    return {"parts": prints}
 
 
-def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:  # noqa: ARG001
-    """`COLUMNS` for each row, all in 0..1."""
-    found = exchanges(batch)
+def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """`COLUMNS` for each row, all in 0..1; null for parts that are not in use."""
+    found = answers(batch)
     row = found["row"].to_numpy()
     texts = Exchanges(Texts(found["prompt"]), Texts(found["answer"]), np.diff(row, prepend=-1) == 0)
     blank = (texts.answers.whole == "").to_numpy()
     judged = found["weighs"].to_numpy() & ~blank
     dialogues = _Dialogues(row[judged], batch.height)
-    values = {name: dialogues.over(part.of(texts)[judged], part.kind) for name, part in PARTS.items()}
-    answers = np.bincount(row, minlength=batch.height)
-    answered = 1 - np.bincount(row, blank, batch.height) / np.maximum(answers, 1)
+    spoken = np.bincount(row, minlength=batch.height)
+    answered = 1 - np.bincount(row, blank, batch.height) / np.maximum(spoken, 1)
     asks = (batch["messages"].list.last().struct.field("role") != "assistant").fill_null(True).to_numpy()
     complete = np.where(dialogues.answers > 0, answered * np.where(asks, _UNANSWERED, 1.0), 0.0)
-    gates, scales = np.ones(batch.height), np.zeros(batch.height)
-    for name, part in PARTS.items():
-        if part.kind == "gate":
-            gates *= values[name]
-        scales += values[name] * part.weight
-    scales /= sum(part.weight for part in PARTS.values())
-    columns = {"quality": complete * gates * scales, "quality_complete": complete}
-    return pl.DataFrame(columns | {f"quality_{name}": value for name, value in values.items()}, schema=COLUMNS)
+    columns: dict[str, Floats | None] = {"quality": None, "quality_complete": complete}
+    gates, scales, weights = np.ones(batch.height), np.zeros(batch.height), 0.0
+    for name, part in _parts(settings).items():
+        values = dialogues.over(_scorer(name, settings)(texts)[judged], part.KIND)
+        columns[f"quality_{name}"] = values
+        if part.KIND == "gate":
+            gates *= values
+        else:
+            scales += values * part.WEIGHT
+            weights += part.WEIGHT
+    columns["quality"] = complete * gates * scales / weights
+    return pl.DataFrame({name: columns.get(name, [None] * batch.height) for name in COLUMNS}, schema=COLUMNS)
 
 
 def verdict(limits: Limits) -> pl.Expr:
@@ -82,32 +110,25 @@ def verdict(limits: Limits) -> pl.Expr:
     )
 
 
-def exchanges(batch: pl.DataFrame) -> pl.DataFrame:
-    """One line an answer, in order: its `row`, the `prompt` before it, the `answer`, and whether it `weighs`."""
-    messages = (
-        batch.select(
-            "messages",
-            row=pl.int_range(pl.len()),
-            weights=weights(batch["tags"]),
-            at=pl.int_ranges(pl.col("messages").list.len()),
-        )
-        .filter(pl.col("messages").list.len() > 0)
-        .explode("messages", "at")
-        .unnest("messages")
-    )
-    answers = pl.col("role") == "assistant"
-    asks = ~pl.col("role").is_in(["assistant", "system"])
-    weight = pl.col("weights").list.get(pl.col("at"), null_on_oob=True)
-    return (
-        messages.with_columns(weighs=weight.ne_missing(0), nth=answers.cum_sum() - answers)
-        .group_by("row", "nth", maintain_order=True)
-        .agg(
-            prompt=pl.col("content").filter(asks).str.join("\n"),
-            answer=pl.col("content").filter(answers).first(),
-            weighs=pl.col("weighs").last(),
-        )
-        .filter(pl.col("answer").is_not_null())
-    )
+def _parts(settings: Settings) -> dict[str, Any]:
+    """The parts in use by name: all that need nothing, and those that are named."""
+    parts = {name: load("quality_parts", name) for name in find("quality_parts")}
+    return {name: part for name, part in parts.items() if not needs_naming(part) or name in settings.parts}
+
+
+def _scorer(name: str, settings: Settings) -> Callable[[Exchanges], Floats]:
+    part = load("quality_parts", name)
+    if name not in settings.parts:
+        score: Callable[[Exchanges], Floats] = part.score
+        return score
+    return _loaded(name, part.Settings.model_validate(settings.parts[name]))
+
+
+@lru_cache(maxsize=8)
+def _loaded(name: str, settings: contract.Settings) -> Callable[[Exchanges], Floats]:
+    """A part's model, loaded once a process."""
+    scorer: Callable[[Exchanges], Floats] = load("quality_parts", name).scorer(settings)
+    return scorer
 
 
 class _Dialogues:
@@ -117,7 +138,7 @@ class _Dialogues:
         self.row, self.rows = row, rows
         self.answers = np.bincount(row, minlength=rows)
 
-    def over(self, values: Floats, kind: Literal["gate", "scale"]) -> Floats:
+    def over(self, values: Floats, kind: Kind) -> Floats:
         """A part's values for answers as values for rows; 0 for a row without any.
 
         A scale has the mean over the answers. A gate has half their mean and half their least: one spoilt answer

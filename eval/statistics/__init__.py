@@ -8,11 +8,12 @@ is gathered under one name; it lies in `estimates` (what is said), `means`, `pai
 from caravan.eval.statistics.bootstrap import bootstrap
 from caravan.eval.statistics.estimates import Average, Difference, Estimate, Floats
 from caravan.eval.statistics.families import benjamini_hochberg, holm
-from caravan.eval.statistics.intervals import clopper_pearson, wilson
+from caravan.eval.statistics.intervals import clopper_pearson
 from caravan.eval.statistics.means import across_groups, mean, two_groups, unpaired
 from caravan.eval.statistics.paired import difference, verdict
 from caravan.eval.statistics.power import discordant_deviation, items_needed, paired_deviation, smallest_effect
 from caravan.eval.statistics.seeds import pool_seeds, seeds_difference
+from caravan.proportions import wilson
 
 __all__ = [
     "Average",

@@ -6,18 +6,9 @@ from collections.abc import Callable
 import numpy as np
 
 from caravan.eval.statistics.estimates import Floats, checked, normal
+from caravan.proportions import wilson
 
 HALVINGS = 100  # of a bracket of a root, far below the last digit
-
-
-def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """The score interval of a proportion (Wilson, 1927). `n` may be an effective number, so need not be whole."""
-    _check(successes, n)
-    z = normal(level)
-    p = successes / n
-    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-    return (0.0 if successes == 0 else max(low, 0.0)), (1.0 if successes == n else min(high, 1.0))
 
 
 def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:

@@ -12,12 +12,12 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Literal
+from typing import Literal, get_args
 
 from caravan.errors import PluginError, did_you_mean
 
-Kind = Literal["converters", "filters", "strategies", "benchmarks"]
-KINDS: tuple[Kind, ...] = ("converters", "filters", "strategies", "benchmarks")
+Kind = Literal["converters", "filters", "quality_parts", "strategies", "benchmarks"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from caravan.converters.schema import Example, arrow_schema
-from caravan.curate import benchmarks
-from caravan.curate.filters import contamination as leaks
+from caravan.curate import benchmarks, leaks
+from caravan.curate.filters import contamination
 from caravan.errors import UserError
 
-LIMITS = leaks.Limits()
+LIMITS = contamination.Limits()
 GSM = (
     "A baker fills 6 trays with 18 rolls each and sells 75 rolls before noon. "
     "How many rolls are left for the afternoon customers?"
@@ -44,8 +44,8 @@ def frame(rows: Sequence[Sequence[str]], first: str = "user") -> pl.DataFrame:
 
 def measure(rows: Sequence[Sequence[str]], choice: str = "", first: str = "user", **keys: Any) -> pl.DataFrame:
     batch = frame(rows, first)
-    columns = leaks.measure(batch, leaks.Settings(benchmarks=choice, **keys))
-    assert dict(columns.schema) == leaks.COLUMNS
+    columns = contamination.measure(batch, contamination.Settings(benchmarks=choice, **keys))
+    assert dict(columns.schema) == contamination.COLUMNS
     assert columns.height == batch.height
     return pl.concat([batch, columns], how="horizontal")
 
@@ -57,7 +57,7 @@ def found(row: Sequence[str], choice: str = "", **keys: Any) -> dict[str, tuple[
 
 
 def reasons(rows: Sequence[Sequence[str]], choice: str = "", **keys: Any) -> list[str | None]:
-    return measure(rows, choice, **keys).select(leaks.verdict(LIMITS)).to_series().to_list()
+    return measure(rows, choice, **keys).select(contamination.verdict(LIMITS)).to_series().to_list()
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_short_item_must_stand_whole_and_alone(items: Callable[..., str]) -> N
 
 def test_an_item_of_three_words_is_counted_but_not_looked_for(items: Callable[..., str]) -> None:
     choice = items("Who founded Uruk?", "In which year was the last wooden bridge of our town taken down?", "")
-    setting = leaks.Settings(benchmarks=choice)
+    setting = contamination.Settings(benchmarks=choice)
     rows = measure(
         [["Who founded Uruk?", ""], ["In which year was the last wooden bridge of our town taken down?", ""]], choice
     )
@@ -273,11 +273,11 @@ def test_tables_and_records() -> None:
         ("f.json:3", "gsm8k", "test/0"),
         ("f.json:3", "mgsm", "en/0"),
     ]
-    records = {r.name: r for r in leaks.records(lines, leaks.Settings())}
+    records = {r.name: r for r in leaks.records(lines, contamination.Settings())}
     assert set(records) == {one.name for one in benchmarks.load_items("")}
     assert (records["gsm8k"].items, records["gsm8k"].hit, records["gsm8k"].rows_hit) == (10, 1, 2)
     assert (records["mmlu"].hit, records["mmlu"].rows_hit, records["mmlu"].embedded) == (0, 0, True)
-    groups = leaks.groups(lines, leaks.Settings())
+    groups = leaks.groups(lines, contamination.Settings())
     english = groups.row(by_predicate=(pl.col("benchmark") == "mgsm") & (pl.col("group") == "en"), named=True)
     assert english == {"benchmark": "mgsm", "group": "en", "items": 2, "too_short": 0, "hit": 1, "rows_hit": 2}
     assert groups["items"].sum() == sum(len(one.items) for one in benchmarks.load_items(""))
@@ -292,7 +292,10 @@ def test_no_rows_and_rows_without_messages() -> None:
 def test_the_limit_alone_decides() -> None:
     rows = measure([[GSM.replace("baker", "confectioner").replace("afternoon", "late"), "33"]])
     at = rows["contamination_max"][0]
-    verdict = rows.select(a=leaks.verdict(leaks.Limits(coverage=at)), b=leaks.verdict(leaks.Limits(coverage=at + 0.01)))
+    verdict = rows.select(
+        a=contamination.verdict(contamination.Limits(coverage=at)),
+        b=contamination.verdict(contamination.Limits(coverage=at + 0.01)),
+    )
     assert verdict.row(0) == ("contaminated", None)
 
 
@@ -308,7 +311,7 @@ def test_unusual_text_is_read_like_any_other(items: Callable[..., str]) -> None:
     )
     ((kind, coverage),) = found([decomposed, "\0" * 50], choice).values()
     assert (kind, coverage) == ("verbatim", 1.0)
-    assert leaks.fingerprint(leaks.Settings(benchmarks=choice))
+    assert contamination.fingerprint(contamination.Settings(benchmarks=choice))
 
 
 def test_a_script_without_spaces(items: Callable[..., str]) -> None:
@@ -346,7 +349,7 @@ def test_what_is_found_of_one_benchmark_does_not_depend_on_the_others(items: Cal
 
 def test_the_fingerprint_follows_the_items_and_not_the_path(items: Callable[..., str]) -> None:
     one, two, other = (items({"id": "1", "question": q}) for q in ("a b c d e f", "a b c d e f", "a b c d e g"))
-    prints = [leaks.fingerprint(leaks.Settings(benchmarks=f"x={path}")) for path in (one, two, other)]
+    prints = [contamination.fingerprint(contamination.Settings(benchmarks=f"x={path}")) for path in (one, two, other)]
     assert prints[0] == prints[1] != prints[2]
 
 
@@ -464,7 +467,7 @@ def test_recall_of_planted_items(rate: float, least: float, real_data: Path) -> 
         any((m["benchmark"], m["item"]) == name and m["coverage_item"] >= LIMITS.coverage for m in matches)
         for name, matches in zip(names, measured, strict=True)
     ]
-    short = leaks.items(leaks.Settings(benchmarks=choice)).filter("too_short")
+    short = leaks.items(contamination.Settings(benchmarks=choice)).filter("too_short")
     checkable = [
         h for h, name in zip(hit, names, strict=True) if name not in set(short.select("benchmark", "item").rows())
     ]

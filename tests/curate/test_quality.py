@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caravan.curate import quality_phrases as phrases
+from caravan.curate import phrases
 from caravan.curate.filters import quality
-from caravan.curate.quality_parts import PARTS
+from caravan.curate.phrases import Phrases
+from caravan.curate.quality_parts import ai_disclaimer, refusal
+from caravan.plugins import find, load
 
 Turn = tuple[str, str]
 
@@ -74,7 +76,11 @@ def test_a_fault_costs_and_its_part_says_so(part: str) -> None:
 def test_a_good_answer_is_good_in_every_part() -> None:
     row = measure(pair(ASKED, GOOD)).row(0, named=True)
     assert row["quality"] > 0.8
-    assert [name for name, part in PARTS.items() if part.kind == "gate" and row[f"quality_{name}"] < 1] == []
+    assert [
+        name
+        for name in find("quality_parts")
+        if load("quality_parts", name).KIND == "gate" and (row[f"quality_{name}"] or 1) < 1
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -164,9 +170,10 @@ def test_other_words_are_no_disclaimer(text: str) -> None:
     assert score("Which cheese is best?", text, "ai_disclaimer") == 1
 
 
-@pytest.mark.parametrize("name", ["REFUSAL", "AI_DISCLAIMER", "CLOSED", "BRIEF", "TRANSLATE"])
-def test_hints_miss_no_phrase(name: str) -> None:
-    listed: phrases.Phrases = getattr(phrases, name)
+@pytest.mark.parametrize(
+    "listed", [refusal.REFUSAL, ai_disclaimer.AI_DISCLAIMER, phrases.CLOSED, phrases.BRIEF, phrases.TRANSLATE]
+)
+def test_hints_miss_no_phrase(listed: Phrases) -> None:
     tasks = (
         "yes or no?/classify this/how many are there/what year was it/who is he/when did it/name a river/pick a) now"
         "/ja oder nein/summarise briefly/写一句话/translate it/переведи это/一言で要約して/是不是"

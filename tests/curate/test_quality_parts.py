@@ -8,11 +8,12 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caravan.curate import quality_parts as parts
-from caravan.curate import quality_phrases as phrases
-from caravan.curate import text_kernels
-from caravan.curate.quality_parts import Exchanges, Texts
+from caravan.curate import phrases, text_kernels
+from caravan.curate.exchanges import Exchanges, Texts, table
+from caravan.curate.quality_part import needs_naming
+from caravan.plugins import find, load
 
+PARTS = {n: part for n in find("quality_parts") if not needs_naming(part := load("quality_parts", n))}
 CJK = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 ODD = "abcZ019_ \n\t.,;éßİΣжи中文字のカ・한हि\u0301²½Ⅷ٣\u00a0\u3000\x1c\x1f\x85\u200b\ufeff😀\U00020000"
 WORDS = [
@@ -75,7 +76,7 @@ def test_repeated_n_grams(rows: list[str]) -> None:
     lower, widths = pl.Series([text.lower() for text in rows], dtype=pl.String), np.array([1, 2, 5])
     units, dense = np.zeros((2, len(rows)), np.int64)
     most, kinds = np.zeros((2, len(rows), 3), np.int64)
-    text_kernels.repeats(*text_kernels.joined(lower), parts._table(), widths, units, dense, most, kinds)
+    text_kernels.repeats(*text_kernels.joined(lower), table(), widths, units, dense, most, kinds)
     for i, text in enumerate(lower.to_list()):
         plain = re.findall(rf"{CJK}|(?:(?!{CJK})[^\W_])+", text)
         factor = 2 if sum(re.match(CJK, unit) is not None for unit in plain) * 2 > len(plain) else 1
@@ -92,7 +93,7 @@ def test_a_value_depends_on_its_exchange_alone(rows: list[tuple[str, str]]) -> N
     def values(some: list[tuple[str, str]]) -> dict[str, list[float]]:
         prompts, answers = (Texts(pl.Series([row[side] for row in some], dtype=pl.String)) for side in (0, 1))
         exchanges = Exchanges(prompts, answers, np.zeros(len(some), np.bool_))
-        return {name: part.of(exchanges).tolist() for name, part in parts.PARTS.items()}
+        return {name: part.score(exchanges).tolist() for name, part in PARTS.items()}
 
     together = values(rows)
     for i, row in enumerate(rows):
