@@ -1,7 +1,7 @@
 """Speed, MFU and memory of full fine-tuning on the GPUs of this machine: caravan, its plan, and TRL's SFTTrainer.
 
     python benchmarks/train_gpu.py [--shapes pythia-1b,llama-7b] [--lengths 2048,4096] [--tokenizer FOLDER]
-                                   [--data PARQUET] [--trl PYTHON] [--out results.json] [--smoke]
+                                   [--data PARQUET] [--trl PYTHON] [--steps 10] [--eager] [--out results.json] [--smoke]
 
 Every figure comes from processes of its own, on all GPUs (`CUDA_VISIBLE_DEVICES` chooses): one that runs out of memory
 ends none of the others, and is tried again with half the micro-batch. caravan is measured as people run it: the command
@@ -18,9 +18,10 @@ that mask is what one pays for with packing.
 Rows are made up, of log-normal lengths (median 400 tokens, sigma 0.9, a third of them the question's), cut to what is
 packed, unless --data names some. Without --tokenizer a byte-level one is made whose ids spread over the vocabulary.
 
-The first WARM_UP steps compile and are not counted; of the others the median counts. MFU is that of the log: 6N a token
-and attention within each conversation. `plan` is what the planner says will be allocated (on a CPU: resident), beside
-the peak that was. --smoke: a tiny shape on whatever is there, in about a minute, to see that the script works.
+The first WARM_UP steps compile and are not counted; of --steps others the median counts. --eager measures neither side
+compiled. MFU is that of the log: 6N a token and attention within each conversation. `plan` is what the planner says
+will be allocated (on a CPU: resident), beside the peak that was. --smoke: a tiny shape on whatever is there, in about a
+minute, to see that the script works.
 """
 
 import argparse
@@ -60,6 +61,8 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER")
     parser.add_argument("--data", type=Path, metavar="PARQUET")
     parser.add_argument("--trl", default=sys.executable, metavar="PYTHON")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--eager", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("results.json"))
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--trl-loop", help=argparse.SUPPRESS)
@@ -101,7 +104,8 @@ class Bench:
     def __init__(self, folder: Path, given: argparse.Namespace, here: Row, there: Row) -> None:
         self.folder, self.given, self.here, self.there = folder, given, here, there
         self.gpus = here["gpus"] or 1
-        self.warm_up, self.steps, self.rounds = (1, 3, 2) if given.smoke else (WARM_UP, STEPS, ROUNDS)
+        self.warm_up, self.rounds = (1, 2) if given.smoke else (WARM_UP, ROUNDS)
+        self.steps: int = 3 if given.smoke else given.steps
         self.lengths = self.gpus * self.rounds * (self.warm_up + self.steps + 2)  # that all steps take, and some more
 
     def measure(self, shape: str, length: int) -> Any:
@@ -113,7 +117,7 @@ class Bench:
         flops = flops_of(skeleton(model[1]), model[1])
         micro, predicted = self.planned(*model, length)
         data = self.given.data or self.rows(model[0], length, max(micro, 1))
-        for compiles in (False,) if self.given.smoke and not self.here["gpus"] else (False, True):
+        for compiles in (False,) if self.given.eager or (self.given.smoke and not self.here["gpus"]) else (False, True):
             for loop in ("caravan", "trl") if self.there["versions"]["trl"] else ("caravan",):
                 row: Row = {"shape": shape, "length": length, "loop": loop, "compile": compiles}
                 row |= {"planned_micro_batch": micro, "predicted_gib": predicted}

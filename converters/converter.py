@@ -14,6 +14,10 @@ One that gives preferences says so, and yields `ConvertedPair` instead of `Conve
 
     GIVES = Preference               # without it: Example. A converter gives the one or the other
 
+One whose source is known for it says who wrote the answers, which the recipe's `keep` can ask for:
+
+    ANSWERS_BY = "people"            # or "model"; without it: not known, or some of each
+
 Every raw row of a group must be cited by what was converted or by a `Rejected`; the caller checks that the books
 balance.
 Texts arrive clean (NFC, no NUL, no lone surrogates) and leave as they came: white space is the source's own.
@@ -21,11 +25,13 @@ Texts arrive clean (NFC, no NUL, no lone surrogates) and leave as they came: whi
 
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from caravan.converters.schema import Converted, ConvertedPair, Example, Field, Message, Preference, RawRow, Rejected
+
+Writer: TypeAlias = Literal["people", "model"]
 
 
 class Options(BaseModel):
@@ -78,6 +84,12 @@ class Converter(Protocol[O]):
 def row_type(converter: ModuleType) -> type[Example] | type[Preference]:
     """What the rows are that a converter gives."""
     return Preference if getattr(converter, "GIVES", Example) is Preference else Example
+
+
+def answers_by(converter: ModuleType) -> Writer | None:
+    """Who wrote the answers of the source that a converter knows; None: it does not say."""
+    said = getattr(converter, "ANSWERS_BY", None)
+    return said if said in get_args(Writer) else None
 
 
 def message(role: str, content: str) -> Message:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from caravan.curate import benchmarks as choices
 from caravan.curate import hub, leaks, report, sources
-from caravan.curate.decide import alternatives, decide, link
+from caravan.curate.decide import alternatives, decide, link, writers
 from caravan.curate.engine import StartMethod, is_alive
 from caravan.curate.gather import Gathered, gather
 from caravan.curate.ledger import check_books, dropped, ledger, mixture
@@ -46,7 +46,8 @@ CONTAMINATION, QUARANTINE, REPORT, VALIDATION = (
 )
 
 CARDS = ("card.md", "README.md")  # the hub and `load_dataset` look for README.md
-FILES = {MIX, LEDGER, DROPPED, CONTAMINATION, QUARANTINE, REPORT, VALIDATION, *CARDS, *handover.FILES}
+AUDIT = "audit.csv"  # what `curate audit` lays beside them
+FILES = {MIX, LEDGER, DROPPED, CONTAMINATION, QUARANTINE, REPORT, VALIDATION, AUDIT, *CARDS, *handover.FILES}
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def build_mix(
         raise UserError("no examples in any file", where=tasks[0].input.name, fix=f"refused for: {codes}")
     progress.say(f"decide: {rows.height:,} examples")
     links = link(rows, filters)
-    verdicts = decide(rows, filters, links, recipe.keep, recipe.priority)
+    written = writers(gathered.files, recipe.sources)
+    verdicts = decide(rows, filters, links, recipe.keep, recipe.priority, written)
     drawn = mix(rows, verdicts["reason"].is_null(), _groups(rows, links, recipe), recipe)
     books = ledger(gathered, verdicts, drawn)
     rows_mixed = mixture(rows, drawn.rows, drawn.copies)
@@ -116,7 +118,7 @@ def build_mix(
     record = manifest_of(recipe, gathered, drawn, books, rows_mixed, benchmarks, embedded, said)
     check_books(record, books)
     if out is None:
-        tried = alternatives(rows, filters, links, recipe.keep, recipe.priority)
+        tried = alternatives(rows, filters, links, recipe.keep, recipe.priority, written)
         return MixResult(record, rows_mixed, books, None, tried)
     folder = Path(out)
     progress.say(f"write: {rows_mixed.height:,} rows to {folder}")

@@ -21,20 +21,25 @@ TABLE = "contamination.parquet"
 
 @dataclass(frozen=True)
 class Check:
-    """Per benchmark, how many items and rows were hit; `matches` are the lines of contamination.parquet."""
+    """Per benchmark, how many items and rows were hit; `lines` are those of contamination.parquet."""
 
     records: list[BenchmarkRecord]
     groups: pl.DataFrame
-    matches: pl.DataFrame
+    lines: pl.DataFrame
     rows: int
     max_leaked: float
     embedded: bool
     files: list[FileConverted]  # with what was refused, and so not compared
 
     @property
+    def matches(self) -> pl.DataFrame:
+        """The leaks: suspected ones and variants are not among them."""
+        return leaks.hits(self.lines)
+
+    @property
     def worst(self) -> float:
         """The largest share of items hit in any one benchmark; items too short to check are in the denominator."""
-        return max((r.hit / r.items for r in self.records if r.items), default=0.0)
+        return max((record.share for record in self.records), default=0.0)
 
     @property
     def leaked(self) -> bool:
@@ -56,8 +61,8 @@ def contamination_check(
 ) -> Check:
     """Compare a data set (a path, or a frame of raw rows) with benchmark items; `benchmarks` as `--benchmarks`.
 
-    With `out` the matches are written there as contamination.parquet. Items too short to check count as not hit, in
-    the denominator. `UserError` when the data or a benchmark cannot be read.
+    With `out` what was found, suspected ones and variants too, is written there as contamination.parquet. Items too
+    short to check count as not hit, in the denominator. `UserError` when the data or a benchmark cannot be read.
     """
     progress = progress or Progress(quiet=True)
     if out is not None and Path(out).exists() and not Path(out).is_dir():
@@ -77,11 +82,11 @@ def contamination_check(
         codes = ", ".join(sorted({code for made in gathered.files for code in made.codes}))
         raise UserError("nothing to compare: no row gave an example", where=str(data), fix=f"refused for: {codes}")
     (active,) = gathered.filters
-    matches = leaks.table(gathered.rows, active.limits)
+    lines = leaks.table(gathered.rows, active.limits)
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
-        write_table(matches.to_arrow(compat_level=pl.CompatLevel.oldest()), Path(out) / TABLE)
-    records = leaks.records(matches, active.settings)
-    groups = leaks.groups(matches, active.settings)
+        write_table(lines.to_arrow(compat_level=pl.CompatLevel.oldest()), Path(out) / TABLE)
+    records = leaks.records(lines, active.settings)
+    groups = leaks.groups(lines, active.settings)
     embedded = any(record.embedded for record in records)
-    return Check(records, groups, matches, gathered.rows.height, max_leaked, embedded, gathered.files)
+    return Check(records, groups, lines, gathered.rows.height, max_leaked, embedded, gathered.files)

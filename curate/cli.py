@@ -238,7 +238,7 @@ def audit(
 
     path = file or mix / auditing.FILE
     if report:
-        show_audit.precision(auditing.precision(path), json_)
+        show_audit.precision(auditing.precision(mix, path), json_)
     else:
         show_audit.drawn(auditing.draw(mix, path, n=n, seed=seed), json_)
 

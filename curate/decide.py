@@ -5,20 +5,26 @@ order decides which row of each group of look-alikes stays: no text is lost beca
 another way. Measures are read here and no texts, but for those that `link` compares: other limits take seconds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from caravan.converters.converter import Writer, answers_by
+from caravan.curate.convert import FileConverted
 from caravan.curate.filter import LinkingFilter
 from caravan.curate.links import Links, greedy
 from caravan.curate.measure import ActiveFilter
+from caravan.curate.recipe import Source
 from caravan.errors import UserError
+from caravan.plugins import load
 
 # What `decide` adds. `reasons` holds all that hold, in the recipe's order; `reason` is the first, null: the row stays.
 VERDICT_COLUMNS = ("reason", "reasons", "duplicate_of", "duplicate_key", "similarity")
+NOTHING_KNOWN: Mapping[str, Writer] = MappingProxyType({})  # of who wrote the answers of a source
 
 
 def link(rows: pl.DataFrame, filters: Sequence[ActiveFilter]) -> list[tuple[ActiveFilter, Links]]:
@@ -32,15 +38,17 @@ def decide(
     links: Sequence[tuple[ActiveFilter, Links]],
     keep: Sequence[str],
     priority: Sequence[str] = (),
+    written: Mapping[str, Writer] = NOTHING_KNOWN,
 ) -> pl.DataFrame:
     """A frame of VERDICT_COLUMNS, one row for each of `rows` (Example columns and measures).
 
-    `keep` names what makes the better row of a group, most important first (see `keep_order`).
+    `keep` names what makes the better row of a group, most important first (see `keep_order`); `written` says who
+    wrote the answers of a source (see `writers`).
     """
     # A column of verdicts a filter: named so that no measure has the name, and as long as `rows` even for a literal.
     names = [f"verdict of {f.name}" for f in filters]
     verdicts = rows.with_columns(_verdict(f).alias(name) for f, name in zip(filters, names, strict=True)).select(names)
-    order = keep_order(rows, keep, priority)
+    order = keep_order(rows, keep, priority, written)
     if names:
         alive = verdicts.select(pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()
         order = order[alive[order]]
@@ -73,6 +81,7 @@ def alternatives(
     links: Sequence[tuple[ActiveFilter, Links]],
     keep: Sequence[str],
     priority: Sequence[str] = (),
+    written: Mapping[str, Writer] = NOTHING_KNOWN,
 ) -> pl.DataFrame:
     """What each filter alone would drop at other values of its limits: `filter`, `limit`, `value`, `dropped`, `now`.
 
@@ -87,7 +96,7 @@ def alternatives(
                 other = replace(active, limits=type(active.limits).model_validate(table), overrides={})
                 own = [(other, one) for f, one in links if f is active]
                 try:
-                    reasons = decide(rows, [other], own, keep, priority)["reason"]
+                    reasons = decide(rows, [other], own, keep, priority, written)["reason"]
                 except UserError:
                     continue
                 now = getattr(active.limits, limit) == value
@@ -113,21 +122,63 @@ def _by_limit(active: ActiveFilter, links: Links, source: pl.Series) -> Iterator
         yield replace(links, row=links.row[takes], bucket=links.bucket[takes]), limit
 
 
-def keep_order(rows: pl.DataFrame, keep: Sequence[str], priority: Sequence[str] = ()) -> npt.NDArray[np.int64]:
-    """Row numbers, the row to keep first: by source priority, quality, length (characters); ties by id."""
+def keep_order(
+    rows: pl.DataFrame, keep: Sequence[str], priority: Sequence[str] = (), written: Mapping[str, Writer] = NOTHING_KNOWN
+) -> npt.NDArray[np.int64]:
+    """Row numbers, the row to keep first; ties by id. `keep` names what counts, most important first:
+
+    "priority": the sources named in `priority`, in that order, before all others. "human": rows whose answers people
+    wrote before those of which nothing is known, and these before what a model wrote. "quality": the higher one.
+    "length": the longer text, in characters.
+    """
     by: list[pl.Expr] = []
     for name in keep:
-        if name == "priority":
+        if name == "priority" and priority:
             place = pl.col("source").replace_strict(
                 list(priority), list(range(len(priority))), default=len(priority), return_dtype=pl.Int64
             )
             by.append(place)
+        elif name == "human":
+            by.append(_synthetic(rows["tags"], rows["source"], written))
         elif name == "quality" and "quality" in rows.columns:
             by.append(-pl.col("quality").fill_null(0))
         elif name == "length":
             characters = pl.col("messages").list.eval(pl.element().struct.field("content").str.len_chars()).list.sum()
             by.append(-characters.cast(pl.Int64))
     return rows.select(pl.arg_sort_by([*by, "id"])).to_series().to_numpy()
+
+
+def writers(files: Iterable[FileConverted], sources: Mapping[str, Source]) -> dict[str, Writer]:
+    """Who wrote the answers of each source: what the recipe's source says, else what all of its converters say.
+
+    Sources of which nothing is known, or whose files disagree, are left out.
+    """
+    said: dict[str, set[Writer | None]] = {}
+    for made in files:
+        source = sources.get(made.task.source)
+        own = source.answers_by if source else None
+        said.setdefault(made.task.source, set()).add(own or answers_by(load("converters", made.task.converter)))
+    return {name: one for name, of in sorted(said.items()) if len(of) == 1 for one in of if one is not None}
+
+
+def _synthetic(tags: pl.Series, source: pl.Series, written: Mapping[str, Writer]) -> pl.Expr:
+    """0 where people wrote the answers, 2 where a model did, 1 where nothing is known; the row's own tag counts most.
+
+    That tag is `synthetic`, true or false, as Open-Assistant writes it.
+    """
+    place = {"people": 0, "model": 2}
+    places = np.ones(len(source), np.int8)
+    for name, writer in written.items():
+        places[(source == name).to_numpy()] = place[writer]
+    tagged = tags.str.contains('"synthetic":', literal=True).fill_null(value=False)  # most have none: no need to parse
+    own = (
+        tags.filter(tagged)
+        .str.json_path_match("$.synthetic")
+        .replace_strict({"false": place["people"], "true": place["model"]}, default=None, return_dtype=pl.Int8)
+    )
+    found = np.flatnonzero(tagged.to_numpy())[own.is_not_null().to_numpy()]
+    places[found] = own.drop_nulls().to_numpy()
+    return pl.lit(pl.Series(places))
 
 
 def _verdict(active: ActiveFilter) -> pl.Expr:

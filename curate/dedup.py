@@ -7,14 +7,16 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import JsonValue
 
-from caravan.curate.decide import decide, link
+from caravan.curate.decide import decide, link, writers
 from caravan.curate.engine import StartMethod
+from caravan.curate.filters.duplicates import NEAR
 from caravan.curate.gather import Gathered
 from caravan.curate.ledger import row_id
 from caravan.curate.single import check_out, gather_data, write_frame
 from caravan.terminal import Progress
 
 Key = Literal["prompt", "response", "conversation"]
+KEEP = ("human", "quality", "length")  # what makes the better row
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class Deduplicated:
     groups: pl.DataFrame
     rows: int
     gathered: Gathered
+
+    def least_similar(self, number: int) -> pl.DataFrame:
+        """The near duplicates at the limit, of `pairs`: the place to look for false drops."""
+        return self.pairs.filter(pl.col("reason") == NEAR).head(number)
 
 
 def dedup(
@@ -43,7 +49,8 @@ def dedup(
 ) -> Deduplicated:
     """Drop rows whose `key` text repeats a better row's, word for word or with a similarity of at least `threshold`.
 
-    The better row is the one of higher quality, then the longer, then the smaller id. With `exact` no pair at or
+    The better row is the one whose answers people wrote, where that is known, then the one of higher quality, then the
+    longer, then the smaller id. With `exact` no pair at or
     above the threshold is missed (a prefix-filter join instead of LSH). With `out` the kept rows are written there,
     pairs and groups beside it (`OUT.pairs.parquet`, `OUT.groups.parquet`).
     """
@@ -66,7 +73,7 @@ def dedup(
     )
     filters = [f for f in gathered.filters if f.name == "duplicates"]
     rows = gathered.rows
-    verdicts = decide(rows, filters, link(rows, filters), ["quality", "length"])
+    verdicts = decide(rows, filters, link(rows, filters), KEEP, (), writers(gathered.files, {}))
     decided = rows.select("id", "messages", "source", "tags", "provenance", "licence", row_id()).hstack(verdicts)
     result = Deduplicated(
         kept=decided.filter(pl.col("reason").is_null()).select(

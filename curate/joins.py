@@ -81,9 +81,12 @@ def _needed(size: int, limit: float) -> int:
     return most
 
 
-@kernel(types.void(_U64, types.int64, types.int64, _CELLS, types.int64, _OUT_I64, _OUT_I64))
-def _rarest(values: Hashes, start: int, stop: int, cells: Cells, count: int, place: Ints, out: Ints) -> None:
-    """Where the `count` rarest of values[start:stop] lie, rarest first: in the order (class of frequency, value)."""
+@kernel(types.int64(_U64, types.int64, types.int64, _CELLS, types.int64, _OUT_I64, _OUT_I64))
+def _rarest(values: Hashes, start: int, stop: int, cells: Cells, count: int, place: Ints, out: Ints) -> int:
+    """Where the `count` rarest of values[start:stop] lie, rarest first: in the order (class of frequency, value).
+
+    Returns how many of them all are alone in their cells, so in no other set.
+    """
     shift = np.uint64(_cell_shift(cells.size))
     place[:] = 0
     for turn in range(2):  # count the classes, then give each value its place in the order
@@ -102,6 +105,8 @@ def _rarest(values: Hashes, start: int, stop: int, cells: Cells, count: int, pla
         if turn == 0:
             for kind in range(256):
                 place[kind + 1] += place[kind]
+            alone: int = place[2]
+    return alone
 
 
 @kernel(types.int64(_U64, _I64, types.float64, _OUT_CELLS, _OUT_I64, _OUT_U64))
@@ -162,10 +167,17 @@ def _meet(members: Ints, group: Ints, a: int, b: int) -> bool:
     return False
 
 
+@kernel(types.boolean(_U64, _I64, _I64, types.int64, types.int64, types.float64))
+def _alike(values: Hashes, starts: Ints, stops: Ints, a: int, b: int, limit: float) -> bool:
+    """Whether two sets have at least the similarity `limit`, or are both empty."""
+    if starts[a] == stops[a] and starts[b] == stops[b]:
+        return True
+    return jaccard(values, starts[a], stops[a], starts[b], stops[b], limit) >= 0.0
+
+
 @kernel(
-    types.void(
-        *(_I64, _GRID, _U64, _I64, _I64, _I64, _I64, _F64),
-        *(_U64, _I64, _I64, _F64),
+    types.int64(
+        *(_I64, _GRID, _U64, _I64, _I64, _I64, _I64, given(types.float64, 2)),
         *(_OUT_CELLS, types.int64, types.int64, _OUT_I64, _OUT_I64, _OUT_F64),
     )
 )
@@ -178,93 +190,109 @@ def greedy(
     members: Ints,
     group: Ints,
     limits: Floats,
-    beside: Hashes,
-    beside_starts: Ints,
-    beside_stops: Ints,
-    beside_limits: Floats,
     cells: Cells,
     list_bits: int,
     room: int,
     partner: Ints,
     link: Ints,
     similarity: Floats,
-) -> None:
-    """Fill `partner`, `link` and `similarity` of the rows of `order`: see `links.greedy`.
+) -> int:
+    """Fill `partner`, `link`, `similarity` of the rows of `order`: see `links.greedy`. Returns how many pairs it met.
 
     Row r has in link l the set `sets[l, r]` (-1: none); set s has `values[starts[s]:stops[s]]` and lies in the groups
-    `group[members[s]:members[s + 1]]`. A row meets only kept sets that share one of its rarest values (as `prefix`),
-    and of these only such as can still reach the limit when that value is the first they share (Xiao et al. 2008):
-    neither a large group nor a long common template makes each row be compared with each. `cells` are zeros, to
-    count frequencies in; kept sets hang by their rarest values, `room` in all, on 2 ** list_bits lists. Set s goes with
-    `beside[beside_starts[s]:beside_stops[s]]`, which must be alike from `beside_limits[l]` on, or be empty in both.
+    `group[members[s]:members[s + 1]]`. Of n sets, s + n stands beside s. Two sets are alike from `limits[0, l]` on, if
+    what stands beside them is alike from `limits[1, l]` on, or empty for both.
+
+    A row meets only kept sets that share one of its rarest values (as `prefix`), and of these only such as can still
+    reach the limit when that value is the first they share (Xiao et al. 2008): neither a large group nor a long common
+    template makes each row be compared with each. What stands beside has lists of its own, and a row walks those
+    where they are shorter: nor do ten thousand answers to one prompt. `cells` are zeros, to count frequencies in;
+    kept sets hang by their rarest values, `room` in all, on 2 ** list_bits lists.
     """
-    shift, list_shift = np.uint64(_cell_shift(cells.size)), np.uint64(64 - list_bits)
+    n, shift, list_shift = starts.size // 2, np.uint64(_cell_shift(cells.size)), np.uint64(64 - list_bits)
     longest = 0
-    for a in range(starts.size):
-        longest = max(longest, stops[a] - starts[a])
-        for i in range(starts[a], stops[a]):
+    for s in range(starts.size):
+        longest = max(longest, stops[s] - starts[s])
+        for i in range(starts[s], stops[s]):
             cells[values[i] >> shift] += 1
-    head, after, owner = np.full(1 << list_bits, -1, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
-    position, of = np.empty(room, np.int32), np.empty(room, np.int64)
+    head, length = np.full(1 << list_bits, -1, np.int32), np.zeros(1 << list_bits, np.int32)
+    after, owner, position = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+    of, nodes, pairs = np.empty(room, np.int64), 0, 0
     reach, smallest = np.zeros(1 << list_bits, np.float32), np.full(1 << list_bits, np.inf, np.float32)
-    seen, kept_at = np.full(starts.size, -1, np.int64), np.zeros(starts.size, np.int64)
-    row_of, nodes = np.empty(starts.size, np.int64), 0
-    place, chosen = np.empty(257, np.int64), np.empty((limits.size, longest + 1), np.int64)
+    shareable = np.zeros(starts.size, np.int64)
+    seen, kept_at, row_of = np.full(starts.size, -1, np.int64), np.zeros(n, np.int64), np.empty(n, np.int64)
+    place, chosen = np.empty(257, np.int64), np.empty((2 * sets.shape[0], longest + 1), np.int64)
+    counts = np.zeros(2 * sets.shape[0], np.int64)
     for at in range(order.size):
         row = order[at]
         best, best_place = -1.0, order.size
-        for number in range(limits.size):
+        for number in range(sets.shape[0]):
             a = sets[number, row]
             if a < 0:
                 continue
-            size, limit = stops[a] - starts[a], limits[number]
-            count = min(_needed(size, limit), size)
-            _rarest(values, starts[a], stops[a], cells, count, place, chosen[number])
-            for i in range(count):
-                value = values[chosen[number, i]]
-                if cells[value >> shift] == 1:
-                    continue
-                on = integer(value >> list_shift) ^ number
+            least_work, side = 0, 0
+            for which in range(2):
+                s, kind, limit = a + which * n, 2 * number + which, limits[which, number]
+                size = stops[s] - starts[s]
+                counts[kind] = min(_needed(size, limit), size)
+                shareable[s] = size - _rarest(values, starts[s], stops[s], cells, counts[kind], place, chosen[kind])
+                work = 0
+                for i in range(counts[kind]):
+                    on = integer(values[chosen[kind, i]] >> list_shift) ^ kind
+                    if size <= reach[on] and smallest[on] <= (size - (1.0 + limit) * i) / limit + 1e-3:
+                        work += length[on]
+                if which == 0 or (size > 0 and 16 * work < least_work):  # a pair that is met there costs more
+                    least_work, side = work, which
+            s, kind, limit = a + side * n, 2 * number + side, limits[side, number]
+            size = stops[s] - starts[s]
+            for i in range(counts[kind] if least_work > 0 else 0):
+                value = values[chosen[kind, i]]
+                on = integer(value >> list_shift) ^ kind
                 if size > reach[on] or smallest[on] > (size - (1.0 + limit) * i) / limit + 1e-3:
                     continue
                 node = head[on]
                 while node >= 0:
-                    b, at_b, same = owner[node], position[node], values[of[node]] == value
+                    t, at_t, same = owner[node], position[node], values[of[node]] == value
                     node = after[node]
-                    if not same or seen[b] == at:
+                    if not same or seen[t] == at:
                         continue
-                    seen[b] = at
-                    needed, b_size = max(limit, best), stops[b] - starts[b]
-                    if min(size - i, b_size - at_b) < needed / (1.0 + needed) * (size + b_size) - 1e-6:
+                    seen[t] = at
+                    pairs += 1
+                    b, t_size, needed = t % n, stops[t] - starts[t], max(limits[0, number], best)
+                    least = needed if side == 0 else limit
+                    if min(size - i, t_size - at_t) < least / (1.0 + least) * (size + t_size) - 1e-6:
+                        continue
+                    both = stops[a] - starts[a] + stops[b] - starts[b]
+                    if min(shareable[a], shareable[b]) < needed / (1.0 + needed) * both - 1e-6:
                         continue
                     found = jaccard(values, starts[a], stops[a], starts[b], stops[b], needed)
                     if found < 0.0 or not (found > best or kept_at[b] < best_place):
                         continue
-                    c, c_stop, d, d_stop = beside_starts[a], beside_stops[a], beside_starts[b], beside_stops[b]
-                    alike = (
-                        c + d == c_stop + d_stop or jaccard(beside, c, c_stop, d, d_stop, beside_limits[number]) >= 0.0
-                    )
-                    if alike and _meet(members, group, a, b):
+                    if _alike(values, starts, stops, a + n, b + n, limits[1, number]) and _meet(members, group, a, b):
                         best, best_place = found, kept_at[b]
                         partner[row], link[row], similarity[row] = row_of[b], number, found
         if best >= 0.0:
             continue
-        for number in range(limits.size):
+        for number in range(sets.shape[0]):
             a = sets[number, row]
             if a < 0:
                 continue
             kept_at[a], row_of[a] = at, row
-            size, limit = stops[a] - starts[a], limits[number]
-            for i in range(min(_needed(size, limit), size)):
-                value = values[chosen[number, i]]
-                if cells[value >> shift] == 1:
-                    continue
-                on = integer(value >> list_shift) ^ number
-                owner[nodes], position[nodes], of[nodes], after[nodes] = a, i, chosen[number, i], head[on]
-                head[on] = nodes
-                nodes += 1
-                reach[on] = max(reach[on], (size - (1.0 + limit) * i) / limit + 1e-3)
-                smallest[on] = min(smallest[on], size)
+            for which in range(2):
+                s, kind, limit = a + which * n, 2 * number + which, limits[which, number]
+                size = stops[s] - starts[s]
+                for i in range(counts[kind]):
+                    value = values[chosen[kind, i]]
+                    if cells[value >> shift] == 1:
+                        continue
+                    on = integer(value >> list_shift) ^ kind
+                    owner[nodes], position[nodes], of[nodes], after[nodes] = s, i, chosen[kind, i], head[on]
+                    head[on] = nodes
+                    length[on] += 1
+                    nodes += 1
+                    reach[on] = max(reach[on], (size - (1.0 + limit) * i) / limit + 1e-3)
+                    smallest[on] = min(smallest[on], size)
+    return pairs
 
 
 @kernel(types.int64(_OUT_I64, types.int64))
@@ -275,19 +303,47 @@ def _root(parent: Ints, row: int) -> int:
     return row
 
 
-@kernel(types.void(_I64, _I64, _U64, _I64, types.float64, _OUT_I64))
-def join(row: Ints, bounds: Ints, values: Hashes, offsets: Ints, limit: float, parent: Ints) -> None:
-    """Join in the forest `parent` all rows of one bucket (`row[bounds[b]:bounds[b + 1]]`) that are alike."""
-    for bucket in range(bounds.size - 1):
-        for i in range(bounds[bucket], bounds[bucket + 1]):
-            a = row[i]
-            for j in range(i + 1, bounds[bucket + 1]):
-                b = row[j]
+@kernel(types.int64(_I64, _I64, _I64, _I64, _U64, _I64, types.float64, _OUT_CELLS, _OUT_I64))
+def join(
+    row: Ints,
+    bounds: Ints,
+    bucket: Ints,
+    lies: Ints,
+    values: Hashes,
+    offsets: Ints,
+    limit: float,
+    cells: Cells,
+    parent: Ints,
+) -> int:
+    """Join in the forest `parent` all rows that share a bucket and are alike. Returns how many pairs were compared.
+
+    Bucket b holds `row[bounds[b]:bounds[b + 1]]`, ascending; row r lies in `bucket[lies[r]:lies[r + 1]]`. `cells` are
+    zeros, to count frequencies in: a value that is alone in its cell is in one set only, and cannot be shared.
+    """
+    shift, pairs = np.uint64(_cell_shift(cells.size)), 0
+    for i in range(values.size):
+        cells[values[i] >> shift] += 1
+    seen, shareable = np.full(lies.size, -1, np.int64), np.zeros(lies.size, np.int64)
+    for a in range(lies.size - 1):
+        for i in range(offsets[a], offsets[a + 1]):
+            shareable[a] += cells[values[i] >> shift] > 1
+        size = offsets[a + 1] - offsets[a]
+        for at in range(lies[a], lies[a + 1]):
+            for i in range(bounds[bucket[at]], bounds[bucket[at] + 1]):
+                b = row[i]
+                if b >= a:
+                    break
+                least = limit / (1.0 + limit) * (size + offsets[b + 1] - offsets[b]) - 1e-6
+                if seen[b] == a or min(shareable[a], shareable[b]) < least:
+                    continue
+                seen[b] = a
                 low, high = _root(parent, a), _root(parent, b)
                 if low == high:
                     continue
+                pairs += 1
                 if jaccard(values, offsets[a], offsets[a + 1], offsets[b], offsets[b + 1], limit) >= 0.0:
                     parent[max(low, high)] = min(low, high)
+    return pairs
 
 
 @kernel(types.int64[::1](_OUT_I64))

@@ -88,8 +88,13 @@ def _plain(name: str, kind: pl.DataType) -> bool:
 
 
 def dropped(gathered: Gathered, verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Dropped examples and rejected rows: the row, its reasons, and as JSON the evidence for each reason."""
+    """Dropped examples and rejected rows: the row, its reasons, and as JSON the evidence for each reason.
+
+    A duplicate has the messages of the row that it repeats beside its own: that row need not be in the mixture.
+    """
     lost = gathered.rows.hstack(verdicts).filter(pl.col("reason").is_not_null())
+    kept = gathered.rows.filter(pl.col("id").is_in(lost["duplicate_of"].drop_nulls().unique().to_list()))
+    partners = kept.select(duplicate_of="id", duplicate_messages="messages")
     at = pl.col("provenance").struct
     shown = {reason: _evidence_columns(f, lost) for f in gathered.filters for reason in f.module.REASONS}
     evidence = [
@@ -109,9 +114,10 @@ def dropped(gathered: Gathered, verdicts: pl.DataFrame) -> pl.DataFrame:
         pl.lit("dropped").alias("fate"),
         "reason",
         "reasons",
+        "duplicate_of",
         pl.Series("evidence", evidence, dtype=pl.String),
         "messages",
-    )
+    ).join(partners, on="duplicate_of", how="left", maintain_order="left")
     rejected = (
         gathered.refused()
         .filter(pl.col("fate") != "quarantined")
@@ -127,7 +133,7 @@ def dropped(gathered: Gathered, verdicts: pl.DataFrame) -> pl.DataFrame:
             "raw",
         )
     )
-    return pl.concat([examples, rejected], how="diagonal")
+    return pl.concat([examples.drop("duplicate_of"), rejected], how="diagonal")
 
 
 def _evidence_columns(active: ActiveFilter, rows: pl.DataFrame) -> list[str]:

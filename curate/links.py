@@ -37,16 +37,20 @@ class Links:
     shingles: Shingles
     floor: float = 0.0
     beside: Shingles | None = None
-    beside_limit: float = 0.0
+    beside_limit: float = 1.0
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """For each row: the kept row that it repeats (-1: none), which of the links said so, and their exact Jaccard."""
+    """For each row: the kept row that it repeats (-1: none), which of the links said so, and their exact Jaccard.
+
+    `pairs` says how many pairs of a row and a kept row were looked at: what the walk cost.
+    """
 
     partner: Rows
     link: npt.NDArray[np.int64]
     similarity: npt.NDArray[np.float64]
+    pairs: int
 
 
 def greedy(rows: int, links: Sequence[Links], limits: Sequence[float], order: Rows) -> Verdicts:
@@ -60,11 +64,11 @@ def greedy(rows: int, links: Sequence[Links], limits: Sequence[float], order: Ro
     taking = np.zeros(rows, np.bool_)
     taking[order] = True
     sets = np.full((len(links), rows), -1, np.int64)
-    values, starts, stops, counts, group = [], [], [], [], []
-    beside, beside_starts, beside_stops = [np.empty(0, np.uint64)], [], []
-    made = groups = size = room = beside_size = (
-        0  # sets, groups, values, prefixes and values beside, of the links before
-    )
+    values = [np.empty(0, np.uint64)]
+    starts, stops = list[Rows](), list[Rows]()  # of the sets that are compared, link by link
+    beside_starts, beside_stops = list[Rows](), list[Rows]()  # of what stands beside them
+    counts, group = list[Rows](), list[Rows]()
+    made = groups = size = room = 0  # sets, groups, values and prefixes of the links before
     for number, (each, limit) in enumerate(zip(links, limits, strict=True)):
         takes = taking[each.row] & (np.diff(each.shingles.offsets)[each.row] > 0)
         row, bucket = shared(each.row[takes], each.bucket[takes])
@@ -72,58 +76,59 @@ def greedy(rows: int, links: Sequence[Links], limits: Sequence[float], order: Ro
         by_row = np.argsort(row, kind="stable")
         members, count = np.unique(row, return_counts=True)
         sets[number, members] = made + np.arange(len(members))
-        values.append(each.shingles.values)
-        starts.append(each.shingles.offsets[:-1][members] + size)
-        stops.append(each.shingles.offsets[1:][members] + size)
         counts.append(count)
         group.append(dense[by_row] + groups)
-        room += _room(stops[-1] - starts[-1], limit)
-        at = each.beside.offsets if each.beside else np.zeros(rows + 1, np.int64)
-        beside_starts.append(at[:-1][members] + beside_size)
-        beside_stops.append(at[1:][members] + beside_size)
-        if each.beside:
-            beside.append(each.beside.values)
-            beside_size += len(each.beside.values)
-        made, groups, size = made + len(members), groups + len(labels), size + len(each.shingles.values)
+        made, groups = made + len(members), groups + len(labels)
+        nothing = Shingles(np.empty(0, np.uint64), np.zeros(rows + 1, np.int64))
+        for of, lowest, some in (
+            (each.shingles, limit, (starts, stops)),
+            (each.beside or nothing, each.beside_limit, (beside_starts, beside_stops)),
+        ):
+            values.append(of.values)
+            some[0].append(of.offsets[:-1][members] + size)
+            some[1].append(of.offsets[1:][members] + size)
+            room += _room(some[1][-1] - some[0][-1], lowest)
+            size += len(of.values)
 
     partner, link, similarity = np.full(rows, -1, np.int64), np.full(rows, -1, np.int64), np.zeros(rows)
-    joins.greedy(
+    all_starts, all_stops = _joined([*starts, *beside_starts]), _joined([*stops, *beside_stops])
+    pairs = joins.greedy(
         np.ascontiguousarray(order, np.int64),
         sets,
-        values[0] if len(values) == 1 else np.concatenate([np.empty(0, np.uint64), *values]),
-        _joined(starts),
-        _joined(stops),
+        np.concatenate(values),
+        all_starts,
+        all_stops,
         np.concatenate([[0], np.cumsum(_joined(counts))]),
         _joined(group),
-        np.array(limits, np.float64),
-        np.concatenate(beside),
-        _joined(beside_starts),
-        _joined(beside_stops),
-        np.array([each.beside_limit for each in links], np.float64),
-        _cells(int((_joined(stops) - _joined(starts)).sum())),
+        np.array([limits, [each.beside_limit for each in links]], np.float64).reshape(2, len(links)),
+        _cells(int((all_stops - all_starts).sum())),
         max(room.bit_length(), 10),
         room,
         partner,
         link,
         similarity,
     )
-    return Verdicts(partner, link, similarity)
+    return Verdicts(partner, link, similarity, int(pairs))
 
 
 def components(rows: int, links: Sequence[Links], limits: Sequence[float]) -> Rows:
     """A label for each row: rows that are alike in any of the links, or through others, have the same one.
 
     Two rows are alike when they share a bucket and their sets have at least that link's limit; what stands `beside`
-    is not asked. Every pair of a bucket is looked at, unless it is one already.
+    is not asked. Every pair of a bucket is looked at once, unless it is one already.
     """
     from caravan.curate import joins
 
     labels = np.arange(rows, dtype=np.int64)
     for each, limit in zip(links, limits, strict=True):
         row, bucket = shared(each.row, each.bucket)
-        _, starts = np.unique(bucket, return_index=True)
+        _, starts, dense = np.unique(bucket, return_index=True, return_inverse=True)
         bounds = np.append(starts, row.size).astype(np.int64)
-        joins.join(row, bounds, each.shingles.values, each.shingles.offsets, limit, labels)
+        by_row = dense[np.argsort(row, kind="stable")].astype(np.int64)
+        lies = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))])
+        shingles = each.shingles
+        cells = _cells(shingles.values.size)
+        joins.join(row, bounds, by_row, lies, shingles.values, shingles.offsets, limit, cells, labels)
     return joins.roots(labels)
 
 

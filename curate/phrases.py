@@ -58,8 +58,9 @@ BRIEF = listed(
     r"кратко|概括|总结|简短|一句话|要約",
 )
 TRANSLATE = listed(
-    "transl/tradu/übersetz/vertaal/terjemah/перев/翻译/翻譯/翻訳/번역",
+    "transl/tradu/übersetz/vertaal/terjemah/перев/翻译/翻譯/翻訳/번역/ say ",
     r"\b(?:transl|tradu|übersetz|vertaal|terjemah)|перев[её]д|翻译|翻譯|翻訳|번역",
+    r"\b(?:do you|to|would you) say .{1,80} in \w",
 )
 
 # Words that say nothing of a topic.

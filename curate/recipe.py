@@ -15,12 +15,14 @@ near = 0.8
 """
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 import caravan.mixtures
+from caravan.converters.converter import Writer
 from caravan.curate.unpack import Unusable, open_file
 from caravan.errors import UserError, did_you_mean
 
@@ -29,6 +31,7 @@ FILTERS = ("contamination", "language", "quality", "length", "duplicates")
 RECIPES = Path(caravan.mixtures.__file__).parent / "recipes"
 MOST_BYTES = 10_000_000  # of a recipe file
 Unit = Literal["examples", "tokens", "supervised_tokens"]
+Keep = Literal["priority", "human", "quality", "length"]
 
 
 class _Strict(BaseModel):
@@ -53,6 +56,7 @@ class Source(_Strict):
     roles: dict[str, str] = {}
     share: float | None = Field(default=None, ge=0, le=1e9)
     licence: str | None = None
+    answers_by: Writer | None = None
     filters: dict[str, dict[str, JsonValue]] = {}
 
     @field_validator("paths", mode="before")
@@ -85,7 +89,7 @@ class Recipe(_Strict):
     max_repeats: int = Field(default=4, ge=1, le=1000, strict=True)
     seed: int = Field(default=0, ge=0, strict=True)
     validation: Validation = Validation()
-    keep: list[Literal["priority", "quality", "length"]] = ["quality", "length"]
+    keep: list[Keep] = ["priority", "human", "quality", "length"]
     priority: list[str] = []
     use: list[str] = list(FILTERS)
     filters: dict[str, dict[str, JsonValue]] = {}
@@ -175,4 +179,19 @@ def _relative_to(folder: Path, recipe: Recipe) -> Recipe:
     benchmarks = filters.get("contamination", {}).get("benchmarks")
     if isinstance(benchmarks, str) and benchmarks and (folder / benchmarks).exists():
         filters["contamination"]["benchmarks"] = at(benchmarks)
+    if "quality" in filters:
+        filters["quality"] = _parts_at(filters["quality"], at)
     return recipe.model_copy(update={"sources": sources, "filters": filters})
+
+
+def _parts_at(quality: dict[str, JsonValue], at: Callable[[str], str]) -> dict[str, JsonValue]:
+    """The table of the quality filter, with each model that a part names where it lies."""
+    parts = quality.get("parts")
+    if not isinstance(parts, dict):
+        return quality
+    named: dict[str, JsonValue] = {}
+    for name, table in parts.items():
+        named[name] = table
+        if isinstance(table, dict) and isinstance(model := table.get("model"), str) and model:
+            named[name] = {**table, "model": at(model)}
+    return {**quality, "parts": named}

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from caravan import pages
-from caravan.curate import report_rows
+from caravan.curate import report_duplicates, report_rows
 from caravan.errors import UserError
 from caravan.mixtures import manifest as manifests
 from caravan.mixtures.card import UNITS
@@ -44,7 +44,7 @@ def report(folder: Path) -> str:
         _reasons(manifest, ledger),
         report_rows.lengths(manifest, examples),
         report_rows.languages(examples),
-        report_rows.duplicates(manifest, examples),
+        report_duplicates.duplicates(manifest, examples),
         report_rows.contamination(manifest, leaks),
         report_rows.samples(ledger),
         _books(manifest),

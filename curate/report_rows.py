@@ -7,7 +7,7 @@ import polars as pl
 from markupsafe import Markup
 
 from caravan import pages
-from caravan.mixtures.manifest import Manifest
+from caravan.mixtures.manifest import Leaked, Manifest
 from caravan.pages import Part, number, percent
 
 SAMPLED = 20  # rows shown of each reason
@@ -82,81 +82,77 @@ def languages(examples: pl.DataFrame) -> Markup:
     return pages.section("languages", "Languages", pages.table(head, rows, "tnnnw"), pages.paragraph(note))
 
 
-def duplicates(manifest: Manifest, examples: pl.DataFrame) -> Markup:
-    """For each pair of sources, how many rows of one were dropped because one of the other stayed."""
-    title = "Duplicates across sources"
-    if "duplicate_of" not in examples.columns:
-        return pages.section("duplicates", title, pages.paragraph("Duplicates were not looked for."))
-    partners = examples.select(pl.col("id").alias("duplicate_of"), pl.col("source").alias("kept"))
-    pairs = (
-        examples.filter(pl.col("duplicate_of").is_not_null())
-        .join(partners, on="duplicate_of", how="left")
-        .group_by("source", "kept")
-        .len()
-    )
-    if not pairs.height:
-        return pages.section("duplicates", title, pages.paragraph("No example repeats another."))
-    counts = {(gone, kept): n for gone, kept, n in pairs.rows()}
-    involved = {name for pair in counts for name in pair}
-    names = [s.name for s in manifest.sources if s.name in involved]
-    highest = max(counts.values())
-    rows = []
-    for gone in names:
-        cells = [counts.get((gone, kept), 0) for kept in names]
-        shown = [pages.heat(n / highest, number(n) if n else "·") for n in cells]
-        rows.append([gone, *shown, number(sum(cells))])
-    note = (
-        "Down: the source of the row that was dropped; across: the source of the row that it repeats and that stayed."
-    )
-    keys = examples.filter(pl.col("duplicate_of").is_not_null()).group_by("duplicate_key")
-    found = keys.agg(pl.len(), pl.col("similarity").mean()).sort("len", "duplicate_key", descending=[True, False])
-    by_key = pages.table(
-        ["alike in", "rows", "mean similarity"], [(k, number(n), number(m, 3)) for k, n, m in found.rows()], "tnn"
-    )
-    matrix = pages.table(["dropped \\ kept", *names, "all"], rows, "t" + "n" * (len(names) + 1))
-    return pages.section("duplicates", title, pages.paragraph(note), matrix, Markup("<h3>By key</h3>"), by_key)
-
-
 def contamination(manifest: Manifest, leaks: pl.DataFrame | None) -> Markup:
-    """Items found in the data for each benchmark, and those that the most rows share text with."""
+    """Items found in the data for each benchmark and subject, those that the most rows hold, and suspected ones."""
     title = "Contamination"
     if not manifest.benchmarks:
         return pages.section("contamination", title, pages.paragraph("No benchmark was compared with."))
-    ordered = sorted(manifest.benchmarks, key=lambda b: (-(b.hit / b.items if b.items else 0), b.name))
-    rows = [
-        [
-            b.name + (" (embedded sample)" if b.embedded else ""), number(b.items), number(b.too_short), number(b.hit),
-            percent(b.hit, b.items), pages.bar(b.hit / b.items if b.items else 0, f"{b.name}: {b.hit} items", "bad"),
-            number(b.rows_hit),
-        ]
-        for b in ordered
-    ]  # fmt: skip
-    head = ["benchmark", "items", "too short to check", "items hit", "share of items", "", "rows hit"]
+    whole = sum(source.examples for source in manifest.sources)
+    ordered = sorted(manifest.benchmarks, key=lambda b: (-b.share, b.name))
+    rows = [_leaked(b.name + (" (embedded sample)" if b.embedded else ""), b, whole) for b in ordered]
+    head = ["items", "too short to check", "items hit", "share of items", "95 %", "", "rows hit", "of all rows"]
+    head += ["with the answer", "suspected", "variants"]
     note = (
         "Counted over all examples, before any was dropped. Items too short to check stay in the denominator: they"
-        " are not known to be clean."
+        " are not known to be clean. Suspected items (in other words) and variants (with other numbers) are no leaks,"
+        " and counted apart, as items in rows."
     )
-    parts = [pages.paragraph(note), pages.table(head, rows, "tnnnnwn")]
+    parts = [pages.paragraph(note), pages.table(["benchmark", *head], rows, "tnnnnnwnnnnn")]
+    marked = [
+        _leaked(f"{b.name}: {part.name}", part, whole)
+        for b in ordered
+        for part in sorted(b.groups, key=lambda part: -part.share)
+        if part.hit or part.suspected or part.variants
+    ]
+    if marked:
+        by_part = pages.table(["part", *head], marked, "tnnnnnwnnnnn")
+        parts.append(pages.fold("By subject, task and language", f"{len(marked)} with something found", by_part))
     if leaks is not None and leaks.height:
-        worst = (
-            leaks.group_by("benchmark", "item")
-            .agg(
-                pl.len().alias("rows"),
-                pl.col("coverage_item").max(),
-                pl.col("coverage_row").max(),
-                pl.col("kind").unique().sort().str.join(", "),
-            )
-            .sort("rows", "coverage_item", "benchmark", "item", descending=[True, True, False, False])
-            .head(WORST)
-        )
-        columns = ("item", "benchmark", "kind", "rows", "coverage_item", "coverage_row")
-        lines = [
-            [item, bench, kind, number(n), percent(of_item), percent(of_row)]
-            for item, bench, kind, n, of_item, of_row in worst.select(columns).rows()
-        ]
-        heads = ["item", "benchmark", "kind", "rows", "most of the item", "most of the row"]
-        parts += [Markup("<h3>Items found in the most rows</h3>"), pages.table(heads, lines, "ittnnn")]
+        found = leaks.filter(pl.col("similarity").is_null() & (pl.col("kind") != "variant"))
+        parts += _items(found, "Items found in the most rows", "coverage_item", "most of the item")
+        suspected = leaks.filter(pl.col("kind") == "rewritten")
+        parts += _items(suspected, "Items suspected in the most rows", "similarity", "most alike")
     return pages.section("contamination", title, *parts)
+
+
+def _leaked(name: str, of: Leaked, whole: int) -> list[object]:
+    low, high = (100 * bound for bound in of.interval)
+    return [
+        name, number(of.items), number(of.too_short), number(of.hit), percent(of.hit, of.items),
+        f"{low:.1f} to {high:.1f}", pages.bar(of.share, f"{name}: {of.hit} items", "bad"),
+        number(of.rows_hit), percent(of.rows_hit, whole), number(of.rows_answered),
+        _in_rows(of.suspected, of.rows_suspected), _in_rows(of.variants, of.rows_variants),
+    ]  # fmt: skip
+
+
+def _in_rows(items: int, rows: int) -> str:
+    return f"{number(items)} in {number(rows)}" if rows else "0"
+
+
+def _items(lines: pl.DataFrame, title: str, by: str, heading: str) -> list[Markup]:
+    """The items of these lines that stand in the most rows."""
+    if not lines.height:
+        return []
+    worst = (
+        lines.group_by("benchmark", "item")
+        .agg(
+            pl.len().alias("rows"),
+            pl.col(by).max(),
+            pl.col("coverage_row").max(),
+            pl.col("kind").unique().sort().str.join(", "),
+            pl.col("answer").sum(),
+        )
+        .sort("rows", by, "benchmark", "item", descending=[True, True, False, False])
+        .head(WORST)
+    )
+    rows = [
+        [item, bench, kind, number(n), number(answered), percent(of_item), percent(of_row)]
+        for item, bench, kind, n, answered, of_item, of_row in worst.select(
+            "item", "benchmark", "kind", "rows", "answer", by, "coverage_row"
+        ).rows()
+    ]
+    heads = ["item", "benchmark", "kind", "rows", "with the answer", heading, "most of the row"]
+    return [Markup("<h3>{}</h3>").format(pages.text(title)), pages.table(heads, rows, "ittnnnn")]
 
 
 def samples(ledger: pl.DataFrame) -> Markup:

@@ -18,7 +18,7 @@ from caravan.curate.explain import Explanation
 from caravan.curate.guess import Guess
 from caravan.curate.inspect import QUANTILES, Inspection
 from caravan.curate.single import Described
-from caravan.mixtures.manifest import Manifest
+from caravan.mixtures.manifest import Leaked, Manifest
 from caravan.terminal import lines, out, print_json, printable, table
 
 FILES = {
@@ -36,6 +36,8 @@ FILES = {
 
 
 MANY_FILES = 12
+MANY_PARTS = 15  # of benchmarks, shown
+LEAST_SIMILAR = 5  # pairs of duplicates shown
 ACCOUNT = ("rows", "cited", "rejected", "quarantined")
 
 
@@ -191,8 +193,9 @@ def _file_table(files: Sequence[FileConverted], what: str = "examples") -> None:
 
 
 def deduplicated(result: Deduplicated, path: Path, as_json: bool) -> None:
-    """Rows in, rows out, groups."""
+    """Rows in, rows out, groups, and the least similar rows that were dropped: where to look for false drops."""
     reasons = dict(result.pairs.group_by("reason").len().sort("reason").iter_rows())
+    least = result.least_similar(LEAST_SIMILAR)
     if as_json:
         counts = {"rows": result.rows, "kept": result.kept.height, "groups": result.groups.height, **reasons}
         accounts = {"files": _accounts(result.gathered.files, {})}
@@ -201,23 +204,35 @@ def deduplicated(result: Deduplicated, path: Path, as_json: bool) -> None:
             "pairs": beside(path, "pairs"),
             "groups": beside(path, "groups"),
         }
-        print_json(counts | accounts | {name: str(file) for name, file in files.items()})
+        found = {"least_similar": least.to_dicts()}
+        print_json(counts | accounts | found | {name: str(file) for name, file in files.items()})
         return
     _file_table(result.gathered.files)
     rows: list[list[object]] = [["examples", result.rows], *([reason, n] for reason, n in reasons.items())]
     table("Duplicates", ["", "rows"], [*rows, ["kept", result.kept.height], ["groups", result.groups.height]])
+    if least.height:
+        shown = least.select("dropped_row_id", "kept_row_id", "similarity").rows()
+        table(
+            "The least similar rows that were dropped: the place to look for false drops",
+            ["dropped", "kept", "similarity"],
+            [[gone, stays, f"{similarity:.3f}"] for gone, stays, similarity in shown],
+            text_columns=2,
+        )
     out(f"kept rows in {path}, pairs (least similar first) in {beside(path, 'pairs')}")
 
 
 def checked(result: Check, folder: Path | None, as_json: bool) -> None:
-    """The two-sided table: items hit over all items, rows hit."""
+    """The two-sided table: items hit over all items, rows hit over all rows; what is no leak apart."""
     if as_json:
         print_json(
             {
                 "rows": result.rows,
                 "files": _accounts(result.files, {}),
                 "embedded_samples": result.embedded,
-                "benchmarks": [b.model_dump() | {"share": b.hit / b.items if b.items else 0.0} for b in result.records],
+                "benchmarks": [
+                    b.model_dump() | {"share": b.share, "low": b.interval[0], "high": b.interval[1]}
+                    for b in result.records
+                ],
                 "groups": result.groups.to_dicts(),
                 "worst": result.worst,
                 "max_leaked": result.max_leaked,
@@ -229,18 +244,42 @@ def checked(result: Check, folder: Path | None, as_json: bool) -> None:
         out("no benchmarks given: compared with the small embedded samples only (give --benchmarks DIR)")
     if any(made.rejected or made.quarantined for made in result.files):
         _file_table(result.files)
-    table(
-        f"Contamination of {result.rows:,} rows",
-        ["benchmark", "items", "too short", "items hit", "share", "rows hit"],
-        [
-            [b.name, b.items, b.too_short, b.hit, f"{b.hit / b.items:.2%}" if b.items else "–", b.rows_hit]
-            for b in result.records
-        ],
-    )
+    head = [
+        "items",
+        "too short",
+        "items hit",
+        "share [95%]",
+        "rows hit",
+        "of rows",
+        "answered",
+        "suspected",
+        "variants",
+    ]
+    table(f"Contamination of {result.rows:,} rows", ["benchmark", *head], [_leaked(b, result) for b in result.records])
+    parts = [(b, part) for b in result.records for part in b.groups if part.hit or part.suspected]
+    if parts:
+        parts = sorted(parts, key=lambda pair: -pair[1].share)[:MANY_PARTS]
+        rows = [[b.name, *_leaked(part, result)] for b, part in parts]
+        table(
+            "Subjects, tasks and languages, the most leaked first", ["benchmark", "part", *head], rows, text_columns=2
+        )
+    out("answered: rows hit that hold the item's answer too; suspected (in other words) and variants (other numbers)")
+    out("are items in rows, and no leaks: read them before you decide")
     if folder is not None:
         out(f"every row and item that match, with spans: {folder / 'contamination.parquet'}")
     verdict = "over" if result.leaked else "within"
     out(f"largest share of items hit: {result.worst:.2%}, {verdict} the limit of {result.max_leaked:.2%}")
+
+
+def _leaked(of: Leaked, result: Check) -> list[object]:
+    low, high = of.interval
+    share = f"{of.share:.2%} [{100 * low:.2f}, {100 * high:.2f}]" if of.items else "–"
+    suspected, variants = (
+        f"{items:,} in {rows:,}" if items or rows else "0"
+        for items, rows in ((of.suspected, of.rows_suspected), (of.variants, of.rows_variants))
+    )
+    of_rows = f"{of.rows_hit / result.rows:.2%}" if result.rows else "–"
+    return [of.name, of.items, of.too_short, of.hit, share, of.rows_hit, of_rows, of.rows_answered, suspected, variants]
 
 
 def inspected(result: Inspection, as_json: bool) -> None:

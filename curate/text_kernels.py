@@ -20,6 +20,7 @@ SPACE, LETTER, DIGIT, ALONE = 1, 2, 4, 8
 # Bits of an entry of the language filter's table; those below number the script.
 LETTERS, SCRIPT = 64, 63
 
+_RUN, _RUN_ALONE = 12, 4  # characters that count as taken over: two words or so
 _STEM, _WORD = 5, 4  # characters of a word that are its stem; a shorter word has none
 
 _START = np.uint64(0x2545F4914F6CDD1D)
@@ -65,13 +66,20 @@ def words(data: Bytes, offsets: Ints, table: Bytes, spaced: Ints, alone: Ints) -
                 alone[text] += 1
 
 
+@kernel(types.int64(_OUT_U64, types.int64, types.uint64))
+def _cell(values: Hashes, cells: int, value: Any) -> Any:
+    """Where a hash is in a table, or would be put; the table is its first `cells`, empty at 0."""
+    cell = integer(value) & (cells - 1)
+    while values[cell] != 0 and values[cell] != value:
+        cell = (cell + 1) & (cells - 1)
+    return cell
+
+
 @kernel(types.int64(_OUT_U64, _OUT_I64, types.int64, types.uint64))
 def _put(values: Hashes, counts: Ints, cells: int, value: Any) -> Any:
     """Put a hash into a table and say how often it has been put there; the table is its first `cells`, empty at 0."""
     value |= _TAKEN
-    cell = integer(value) & (cells - 1)
-    while values[cell] != 0 and values[cell] != value:
-        cell = (cell + 1) & (cells - 1)
+    cell = _cell(values, cells, value)
     counts[cell] = counts[cell] + 1 if values[cell] == value else 1
     values[cell] = value
     return counts[cell]
@@ -208,3 +216,79 @@ def repeats(
                     times = _put(values, counts, cells, mix(h))
                     most[text, k] = max(most[text, k], times)
                     kinds[text, k] += times == 1
+
+
+@kernel(types.int64(_U8, types.int64, types.int64, _OUT_I64, types.int64))
+def _decoded(data: Bytes, p: int, stop: int, out: Ints, n: int) -> int:
+    """Put the characters of a text into `out` from `n` on, white space as one blank; says where they end."""
+    blank = True
+    while p < stop:
+        c, p = _character(data, p)
+        space = c == 32 or (9 <= c <= 13)
+        if not (space and blank):
+            out[n] = 32 if space else c
+            n += 1
+        blank = space
+    return n
+
+
+@kernel(types.void(_OUT_I64, types.int64, types.int64, _OUT_U64))
+def _runs(text: Ints, n: int, run: int, out: Hashes) -> None:
+    """The hash of the run of so many characters that begins at each place, for places where one fits."""
+    top, h = np.uint64(1), np.uint64(0)
+    for _ in range(run):
+        top *= _GRAM
+    for i in range(n):
+        h = h * _GRAM + np.uint64(text[i])
+        if i >= run:
+            h -= top * np.uint64(text[i - run])
+        if i >= run - 1:
+            out[i - run + 1] = mix(h) | _TAKEN
+
+
+@kernel(types.void(_U8, _I64, _U8, _I64, _BITS, _U8, _OUT_I64, _OUT_I64))
+def news(
+    asked: Bytes, asks: Ints, said: Bytes, says: Ints, follows: Any, table: Bytes, added: Ints, taken: Ints
+) -> None:
+    """What answers say that was not said before: the steps of a Lempel-Ziv parse of each after what it answers.
+
+    A step either takes over a run of `_RUN` characters and more that stands earlier, in the answer or in what it
+    answers (`taken` counts these), or adds one character (`added`; one that stands alone counts for three). Where
+    answer i `follows` the one before it, that one and its prompt were said before too.
+    """
+    room = 2 * (_longest(asks) + _longest(says))
+    text, hashes = np.empty(room, np.int64), np.empty((2, room), np.uint64)
+    runs, places = np.empty(_room(room), np.uint64), np.empty(_room(room), np.int64)
+    for i in range(follows.size):
+        n = 0
+        if follows[i]:
+            n = _decoded(asked, asks[i - 1], asks[i], text, n)
+            n = _decoded(said, says[i - 1], says[i], text, n)
+        n = _decoded(asked, asks[i], asks[i + 1], text, n)
+        at, noted = n, 0
+        n = _decoded(said, says[i], says[i + 1], text, n)
+        _runs(text, n, _RUN, hashes[0])
+        _runs(text, n, _RUN_ALONE, hashes[1])
+        cells = _room(n)
+        runs[:cells] = 0
+        while at < n:
+            while noted < at:  # where each run began last
+                alone = table[text[noted]] & ALONE != 0
+                if noted + (_RUN_ALONE if alone else _RUN) <= n:
+                    h = hashes[integer(alone), noted]
+                    cell = _cell(runs, cells, h)
+                    runs[cell], places[cell] = h, noted
+                noted += 1
+            alone = table[text[at]] & ALONE != 0
+            run, same = _RUN_ALONE if alone else _RUN, 0
+            if at + run <= n:
+                cell = _cell(runs, cells, hashes[integer(alone), at])
+                if runs[cell] != 0:
+                    while at + same < n and text[places[cell] + same] == text[at + same]:
+                        same += 1
+            if same >= run:
+                taken[i] += 1
+                at += same
+            else:
+                added[i] += 3 if alone else 1
+                at += 1

@@ -1,8 +1,8 @@
 """The one pass over a text's bytes that duplicates and contamination share.
 
 Texts are compared folded: case and compatibility forms are folded for every script (NFKC, full case folding, NFKC),
-digits stay, and characters that show nothing (zero-width ones, soft hyphens, byte order marks, variation selectors)
-do not count. Two rules cut a folded text into tokens:
+digits stay (10² is 10^2 and not 102, x₂ is x_2), and characters that show nothing (zero-width ones, soft hyphens, byte
+order marks, variation selectors) do not count. Two rules cut a folded text into tokens:
 
     tokens, for duplicates      maximal runs of what is not Unicode White_Space
     words, for contamination    maximal runs of letters, digits and marks; all else only separates
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 Texts: TypeAlias = "Iterable[str | None] | pl.Series | pa.Array | pa.ChunkedArray"
 """Where a function takes texts, it takes these, a few megabytes at a time; a null counts as an empty text."""
 
-ALGORITHM = f"words-1, unicode {unicodedata.unidata_version}"
+ALGORITHM = f"words-2, unicode {unicodedata.unidata_version}"
 """What hashes depend on beside the text: part of the cache key of whatever stores them."""
 
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉"
+_RAISED_TO = {ord(digit): f"{'^_'[at // 10]}{at % 10}" for at, digit in enumerate(_RAISED)}
 _TOKENS, _WORDS = 0, 4  # where in an entry of the table the two rules lie
 _BATCH = 1 << 22  # characters that are looked at in one go
 
@@ -52,10 +54,24 @@ class Words:
     offsets: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Stems:
+    """The stems of the words of texts, in order, one a word of `words`, and the sentence that each stands in.
+
+    Sentences are numbered over all texts. The stem of a word that begins with a digit is odd, all others are even.
+    """
+
+    values: npt.NDArray[np.uint64]
+    offsets: npt.NDArray[np.int64]
+    sentence: npt.NDArray[np.int32]
+
+
 def fold(text: str) -> str:
     """The text with case and compatibility forms folded, for every script."""
     if text.isascii():
         return text.lower()
+    if any(digit in text for digit in _RAISED):
+        text = text.translate(_RAISED_TO)
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -80,6 +96,21 @@ def words(texts: Texts) -> Words:
         values.append(hashes.copy())
         offsets.append(bounds[1:] + offsets[-1][-1])
     return Words(np.concatenate([np.empty(0, np.uint64), *values]), np.concatenate(offsets))
+
+
+def stems(texts: Texts) -> Stems:
+    """The stems of the words of texts: five letters, all of a number, two neighbours of a script without spaces."""
+    from caravan.curate import rewrite_kernels
+
+    values, offsets, sentence = [np.empty(0, np.uint64)], [np.zeros(1, np.int64)], [np.empty(0, np.int32)]
+    for data, ends in _batches(texts):
+        room = data.size // 2 + ends.size
+        out, number, bounds = np.empty(room, np.uint64), np.empty(room, np.int32), np.zeros(ends.size, np.int64)
+        rewrite_kernels.stems(data, ends, _table(), _WORDS, out, number, bounds)
+        values.append(out[: bounds[-1]].copy())
+        sentence.append(number[: bounds[-1]] + (sentence[-1][-1] if len(sentence[-1]) else np.int32(0)))
+        offsets.append(bounds[1:] + offsets[-1][-1])
+    return Stems(np.concatenate(values), np.concatenate(offsets), np.concatenate(sentence))
 
 
 def grams(words: Words, width: int) -> Words:

@@ -142,21 +142,27 @@ def _dropped(manifest: Manifest) -> str:
 def _contamination(manifest: Manifest) -> str:
     if not manifest.benchmarks:
         return "## Contamination\n\nNo benchmark was compared with.\n"
+    whole = sum(s.examples for s in manifest.sources)
     rows = [
         [
             b.name + (" (embedded sample)" if b.embedded else ""),
             f"{b.items:,}",
             f"{b.too_short:,}",
             f"{b.hit:,}",
-            f"{b.hit / b.items:.2%}" if b.items else "–",
-            f"{b.rows_hit:,}",
+            f"{b.share:.2%} ({100 * b.interval[0]:.2f} to {100 * b.interval[1]:.2f})" if b.items else "–",
+            f"{b.rows_hit:,}" + (f" ({b.rows_hit / whole:.2%})" if whole else ""),
+            f"{b.rows_answered:,}",
+            f"{b.suspected:,}",
+            f"{b.variants:,}",
         ]
         for b in manifest.benchmarks
     ]
-    head = ["benchmark", "items", "too short to check", "items hit", "share of items", "rows hit"]
+    head = ["benchmark", "items", "too short to check", "items hit", "share of items (95%)", "rows hit"]
+    head += ["with the answer", "items suspected", "items with variants"]
     return (
         f"## Contamination\n\n{markdown_table(head, rows, left=1)}\n"
-        "Counted over the rows before any was dropped; items too short to check stay in the denominator.\n"
+        "Counted over the rows before any was dropped; items too short to check stay in the denominator. Suspected"
+        " items stand in some row in other words, variants with other numbers: neither is counted as hit.\n"
     )
 
 

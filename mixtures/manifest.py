@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from caravan.errors import UserError
+from caravan.proportions import wilson
 
 FILE = "manifest.json"
 
@@ -74,15 +75,44 @@ class FilterRecord(_Strict):
     fingerprint: dict[str, JsonValue] = {}
 
 
-class BenchmarkRecord(_Strict):
-    """A benchmark that rows were compared with: `items` = checked + `too_short`; `hit` items are over the limit."""
+class Leaked(_Strict):
+    """Items and rows of a benchmark, or of a part of it: `items` = checked + `too_short`; `hit` ones are leaks.
+
+    Suspected ones (in other words) and variants (other numbers) are no leaks. Each item and each row is counted once:
+    as hit, else as suspected, else as a variant. `rows_answered` are rows hit that hold an item's answer beside it.
+    """
 
     name: str
     items: int
     too_short: int
     hit: int
     rows_hit: int
+    rows_answered: int = 0
+    suspected: int = 0
+    rows_suspected: int = 0
+    variants: int = 0
+    rows_variants: int = 0
+
+    @property
+    def share(self) -> float:
+        """Items hit over all items."""
+        return self.hit / self.items if self.items else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of that share, as if the items were drawn from many like them."""
+        return wilson(self.hit, self.items) if self.items else (0.0, 1.0)
+
+
+class GroupRecord(Leaked):
+    """A benchmark's subject, task or language."""
+
+
+class BenchmarkRecord(Leaked):
+    """A benchmark that rows were compared with; `embedded`: our sample of it."""
+
     embedded: bool
+    groups: list[GroupRecord] = []
 
 
 class Manifest(_Strict):

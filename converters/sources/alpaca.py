@@ -23,6 +23,7 @@ from caravan.converters.schema import Converted, JsonObject, RawRow, Rejected
 VERSION = 1
 LICENCE = "CC-BY-NC-4.0"
 HUB = "tatsu-lab/alpaca"
+ANSWERS_BY = "model"
 ANSWERS = ("output", "response")
 KNOWN = {"instruction", "input", *ANSWERS, "history", "system", "id"}
 

@@ -23,6 +23,7 @@ __all__ = ["HUB", "LICENCE", "VERSION", "Options", "convert", "group_key", "matc
 VERSION = alpaca.VERSION
 LICENCE = "Apache-2.0"
 HUB = None
+ANSWERS_BY = "people"
 _NAME = re.compile(r"(?<![a-z])cot(?![a-z])|chain.?of.?thought", re.IGNORECASE)
 _ASKED = re.compile(r"step[- ]by[- ]step|reason", re.IGNORECASE)
 _CONCLUDED = re.compile(r"\b(the|final|correct) answer\b", re.IGNORECASE)

@@ -34,6 +34,7 @@ from caravan.converters.schema import Converted, JsonObject, RawRow, Rejected
 VERSION = 1
 LICENCE = "CC-BY-SA-3.0"
 HUB = "databricks/databricks-dolly-15k"
+ANSWERS_BY = "people"
 CATEGORIES = frozenset(
     (
         "open_qa",

@@ -29,6 +29,7 @@ from caravan.converters.super_ni import References, convert_task
 VERSION = 1
 LICENCE = "Apache-2.0"
 HUB = "Muennighoff/flan"
+ANSWERS_BY = "people"
 END: Final = "<|endoftext|>"
 NEWLINE: Final = re.compile(r"\\n(?!(?:abla|eq|eg|otin|mid|u|leq|geq)(?![A-Za-z]))")  # rests that are no English word
 

@@ -25,6 +25,7 @@ __all__ = ["HUB", "LICENCE", "VERSION", "Options", "convert", "group_key", "matc
 VERSION = 1
 LICENCE = "CC-BY-NC-SA-4.0"
 HUB = "GAIR/lima"
+ANSWERS_BY = "people"
 
 
 def matches(sample: Sequence[JsonValue], name: str) -> Match:

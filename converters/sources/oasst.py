@@ -36,6 +36,7 @@ from caravan.converters.schema import Converted, JsonObject, RawRow, Rejected
 VERSION = 1
 LICENCE = "Apache-2.0"
 HUB = "OpenAssistant/oasst1"
+ANSWERS_BY = "people"
 READY: Final = "ready_for_export"
 DETAILS: Final = {
     "tree_not_ready": f"the tree's state is not {READY}",

@@ -42,6 +42,7 @@ from caravan.converters.turns import Loss, Run, Turn, arrange
 VERSION = 1
 LICENCE = "Apache-2.0 (as listed; no official repository)"
 HUB = "anon8231489123/ShareGPT_Vicuna_unfiltered"
+ANSWERS_BY = "model"
 
 _PLAIN = {"human", "gpt", "user", "assistant", "system"}  # names that say no more than the role
 _WHY = {

@@ -37,6 +37,7 @@ from caravan.converters.schema import Converted, Field, JsonObject, RawRow, Reje
 VERSION = 1
 LICENCE = "MIT"
 HUB = "mrm8488/unnatural-instructions-core"
+ANSWERS_BY = "model"
 WITH_INPUT = "instruction_with_input"
 
 

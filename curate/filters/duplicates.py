@@ -7,7 +7,9 @@ the turns joined by a line break. An empty text is equal and alike to nothing.
 
 Conversations are alike only if their responses are, too: at least half of the words that occur in either occur in
 both. A long prompt with two short answers, or ten thousand questions under one long instruction, are not one row,
-although most of their text is the same.
+although most of their text is the same. Nor are they where the answers are the same few labels: shingles that 20 rows
+and more hold are a template, and of rows that are mostly template at least half of the rest must be in both, too. A
+single word within a template is no rest: ten thousand rows that differ in a number are look-alikes.
 """
 
 import math
@@ -44,7 +46,9 @@ COLUMNS: dict[str, pl.DataType] = {
 TRY: dict[str, tuple[float, ...]] = {"near": (0.7, 0.8, 0.9, 1.0)}
 REASONS = (EXACT, NEAR)
 
-RESPONSES_ALIKE = 0.5
+HALF = 0.5  # of the words of the responses, and of what is no template
+TEMPLATE_ROWS = 20
+"""So many rows do not hold one shingle by chance, and seldom are so many one text with slips."""
 
 _SLICE = 10_000  # rows whose texts are copied at a time
 
@@ -193,7 +197,8 @@ def _alike(rows: pl.DataFrame, key: Key, settings: Settings) -> Links:
     near = Links(key, NEAR, row, bucket, shingles, settings.floor)
     if key != "conversation":
         return near
-    return replace(near, beside=_shingles(rows, "response", 1, row), beside_limit=RESPONSES_ALIKE)
+    beside = _joined(_shingles(rows, "response", 1, row), _beyond_templates(shingles, settings.width))
+    return replace(near, beside=beside, beside_limit=HALF)
 
 
 def _labels(batch: pl.DataFrame, key: Key, settings: Settings) -> pl.Series:
@@ -222,6 +227,25 @@ def _texts(rows: pl.DataFrame, key: Key) -> list[str | None]:
     turn = pl.element().struct
     content = turn.field("content").filter(turn.field("role").is_in(ROLES[key]))
     return rows.select(pl.col("messages").list.eval(content).list.join("\n"))["messages"].to_list()
+
+
+def _beyond_templates(shingles: Shingles, width: int) -> Shingles:
+    """Of rows that are mostly template the shingles that are none, but not those of a single word; else nothing."""
+    _, which, rows = np.unique(shingles.values, return_inverse=True, return_counts=True)
+    own = rows[which] < TEMPLATE_ROWS
+    counts = np.concatenate([[0], np.cumsum(own)])[shingles.offsets]
+    sizes = np.diff(shingles.offsets)
+    enough = (2 * np.diff(counts) < sizes) & (np.diff(counts) > width)
+    own &= np.repeat(enough, sizes)
+    return Shingles(shingles.values[own], np.concatenate([[0], np.cumsum(own)])[shingles.offsets])
+
+
+def _joined(one: Shingles, other: Shingles) -> Shingles:
+    """For each row both sets as one."""
+    sizes = np.diff(one.offsets) + np.diff(other.offsets)
+    row = np.concatenate([np.repeat(np.arange(sizes.size), np.diff(s.offsets)) for s in (one, other)])
+    values = np.concatenate([one.values, other.values])
+    return Shingles(values[np.lexsort((values, row))], np.concatenate([[0], np.cumsum(sizes)]))
 
 
 def _only(shingles: Shingles, rows: joining.Rows) -> Shingles:

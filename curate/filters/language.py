@@ -5,9 +5,11 @@ that the first `prefix` characters. The row as a whole decides: user and assista
 tool results are left out: they are often shared, and often not in the language of the talk). The steps, in order:
 
     "empty"      no letters                                                          -> und
-    "script"     at least 4 letters, more than half of them not Latin                -> the language of the script;
-                 where several share it, the detectors choose among them
-    "short"      fewer than `min_letters` letters, or than three words               -> und
+    "short"      one or two words in any script, fewer than 4 letters, or in Latin
+                 script fewer than `min_letters`                                     -> und
+    "script"     more than half of the letters are not Latin                         -> the language of the script;
+                 where several share it, the detectors choose among them, with the
+                 same benefit of the doubt
     "expected"   the first detector is reliably for an expected language             -> that language
     "second"     the second is for an expected one at .2 or more                     -> that language
     "both"       the first is reliably for another                                   -> that other language
@@ -17,12 +19,19 @@ tool results are left out: they are often shared, and often not in the language 
                  its answers alone are in an expected one: a translation, a lesson,
                  a text to be worked on                                              -> the expected language
 
+Words are what stands between blanks. In a script that is written without them that may be a sentence: there a stretch
+is three words only where it is longer than two words of `_WORD_AT_MOST` characters, which few words have.
+
 Where the turns agree, the row is not put together and asked about again: most of it is in turns of one expected
 language, in which the first detector finds nothing else, and the other turns are short and ASCII.
 
 So `expected` languages, English unless told otherwise, have the benefit of the doubt. It belongs to the measure, as
 `keep` belongs to the verdict: whoever keeps other languages names them in both. `language` is an ISO 639-1 code
-where the language has one, else ISO 639-3 ("ceb"); Bokmål is "no", Serbo-Croatian without a closer label "sr".
+where the language has one, else ISO 639-3 ("ceb"); both kinds of Norwegian are "no", Serbo-Croatian without a
+closer label is "sr".
+
+`language_first` and `language_second` are what the two detectors said of the whole row, with their scores; null where
+they had nothing to say or were not asked.
 """
 
 from collections.abc import Iterator
@@ -35,14 +44,18 @@ import polars as pl
 from pydantic import Field, JsonValue, field_validator
 
 import caravan.curate.filter as contract
-from caravan.curate.detectors import Pair, detectors, normal_code, one_language_share
+from caravan.curate.detectors import Guess, Pair, detectors, normal_code, one_language_share
 
-VERSION = 3
+VERSION = 4
 COLUMNS: dict[str, pl.DataType] = {
     "language": pl.String(),
     "language_score": pl.Float64(),
     "language_step": pl.String(),
     "language_letters": pl.Int64(),
+    "language_first": pl.String(),
+    "language_first_score": pl.Float64(),
+    "language_second": pl.String(),
+    "language_second_score": pl.Float64(),
     "language_turns": pl.List(pl.String()),
 }
 TRY: dict[str, tuple[float, ...]] = {}
@@ -59,7 +72,12 @@ SCRIPTS = {
     "Bengali": ("bn", "as", "bpy"), "Hebrew": ("he", "yi"), "Ethiopic": ("am", "ti"), "Tibetan": ("bo", "dz"),
     "Greek": ("el",), "Thai": ("th",), "Georgian": ("ka", "xmf"), "Armenian": ("hy",), "Tamil": ("ta",),
     "Telugu": ("te",), "Kannada": ("kn",), "Malayalam": ("ml",), "Gujarati": ("gu",), "Gurmukhi": ("pa",),
-    "Oriya": ("or",), "Sinhala": ("si",), "Lao": ("lo",), "Khmer": ("km",), "Myanmar": ("my",), "Thaana": ("dv",),
+    "Oriya": ("or",), "Sinhala": ("si",), "Lao": ("lo",), "Khmer": ("km",),
+    "Myanmar": ("my", "mnw", "shn"), "Thaana": ("dv",), "Cherokee": ("chr",), "Canadian_Aboriginal": ("iu", "cr"),
+    "Tifinagh": ("zgh",), "Nko": ("nqo",), "Vai": ("vai",), "Adlam": ("ff",), "Syriac": ("syr",), "Mongolian": ("mn",),
+    "Ol_Chiki": ("sat",), "Meetei_Mayek": ("mni",), "Chakma": ("ccp",), "Lisu": ("lis",), "Yi": ("ii",),
+    "Javanese": ("jv",), "Balinese": ("ban",), "Sundanese": ("su",), "Cham": ("cjm",), "Tai_Le": ("tdd",),
+    "New_Tai_Lue": ("khb",), "Tai_Tham": ("nod",), "Coptic": ("cop",), "Gothic": ("got",),
 }  # fmt: skip
 
 _NUMBERED = ("", "Latin", *SCRIPTS)  # as `_table` numbers them; "" is any other
@@ -71,6 +89,13 @@ _FOREIGN_SHARE = 0.5
 _SCRIPT_LETTERS = 4
 _DENSE = 3  # a Chinese or Japanese character or a Korean syllable carries as much as about three Latin letters
 _WORDS = 3  # one or two words, however long, are a name or a term as often as a language
+# The characters of a long word in scripts without spaces, vowel signs too; a common one has two in Chinese, five in
+# Thai. Thai has blanks between phrases, and who cuts its words at blanks gets phrases of up to 75: they count as words.
+_WORD_AT_MOST = {"Han": 4, "Yi": 4, "Hiragana": 8, "Katakana": 8, "Bopomofo": 8, "Thai": 80} | dict.fromkeys(
+    ("Lao", "Khmer", "Myanmar", "Tibetan", "Javanese", "Balinese", "Tai_Le", "New_Tai_Lue", "Tai_Tham"), 24
+)
+_WORD = 240  # parts, so that each share is a whole number
+_WORD_PARTS = np.array([_WORD // _WORD_AT_MOST[name] if name in _WORD_AT_MOST else 0 for name in _NUMBERED])
 _SURE = 0.7  # for the second detector alone
 _LIKELY = 0.2  # below it the second detector as good as guesses
 _KANA_SHARE = 0.05  # Japanese prose is a third to two thirds kana; Chinese quotes a word of it at most
@@ -86,7 +111,7 @@ _CODE = "|".join(
         r"(?m:^\s*(?:def|class|import|from|return|print|elif|while|for|if|try|except|with|let|const|var)"
         r"(?:[^\w\n].*)?[:)\]]\s*$)",
         r"(?m:^\s*[A-Za-z_][\w.\[\]]*(?:\s*[-+*/]?=|\().*[\])\d'\x22]\s*$)",
-        r"\b[A-Za-z0-9]*[0-9_][A-Za-z0-9_]*\b",  # identifiers, units, model names
+        r"\b[A-Za-z0-9]*[0-9_][A-Za-z0-9_]*\b|\b[IVXLC]{2,}\b",  # identifiers, units, model names, Roman numbers
         r"\b\p{Greek}\b",  # a single Greek letter is a variable
     )
 )
@@ -96,8 +121,14 @@ _CODE_ASCII = _CODE.replace(r"\b", r"(?-u:\b)")
 _OTHER = r"[\w&&[^\x00-\x7f]]"
 _TOUCHING = r"(?:[A-Za-z][0-9_]|[0-9_][A-Za-z])"
 _NEEDS_UNICODE = rf"\p{{Greek}}|{_OTHER}[A-Za-z0-9_]*{_TOUCHING}|{_TOUCHING}[A-Za-z0-9_]*{_OTHER}"
+_FEW = 8  # stretches, of which signs in them may make one word or two
+_WITHIN = r"\b[!-&(-/:-@\[-`{-~‐‑־׳״·]\b"  # one sign: of ASCII, a hyphen, Hebrew's, Catalan's
+_JOIN = "\u0f0c"  # stands for it, while the others go
 # What is left are letters, marks and what joins them; all else but single blanks becomes one.
-_KEPT = r"\p{L}\p{M}'’\u200c"
+_KEPT = r"\p{L}\p{M}'’\u200c\u0f0b\u0f0c"  # the last two stand between the syllables of Tibetan
+# Letters in fancy dress become plain ones; words with letters that are in use for nothing but sounds say no language.
+_FANCY = r"[\u{ff21}-\u{ff5a}\u{1d400}-\u{1d7ff}]"
+_SOUNDS = r"[ɐɑɒɕɘɚɜɞɟɤɥɪɬɮɰɸɹɺɻɾʀʁʂʈʊʌʎʏʑʐʘʛʝʟ\u{1d00}-\u{1d2b}]"
 _NO_LETTERS = rf"(?: ?[^{_KEPT} ]|  )[^{_KEPT}]*"
 
 
@@ -145,15 +176,19 @@ def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     rows = number.join(_together(talk), on="row", how="left", maintain_order="left")
     asked = iter(labels.of(rows.filter(pl.col("agreed").is_null())["text"].fill_null("")))
     agreed = rows.select("agreed", one_language_share(pl.col("text")), "letters").iter_rows()
-    decided = [next(asked) if label is None else _Decision(label, s, "expected", n) for label, s, n in agreed]
+    decided = [
+        next(asked) if label is None else _Decision(label, s, "expected", n, Guess(label, s, True))
+        for label, s, n in agreed
+    ]
     strange = [i for i, d in enumerate(decided) if d.label != UNDETERMINED and d.label not in settings.expected]
     for role in ("user", "assistant"):
         side = _together(talk.filter((pl.col("role") == role) & pl.col("row").is_in(strange)))
         for i, text, d in zip(side["row"].to_list(), side["text"].to_list(), labels.of(side["text"]), strict=True):
             # "Say it in French." is too short for a language of its own, but enough to vouch for the answer.
-            label = labels.agreed(text) if d.step == "short" else d.label
+            few = d.step == "short" or d.letters < settings.min_letters
+            label = labels.agreed(text, d) if few else d.label
             if label in settings.expected and decided[i].step != "side":
-                decided[i] = _Decision(label, d.score, "side", decided[i].letters)
+                decided[i] = decided[i]._replace(label=label, score=d.score, step="side")
     flags = number.join(turns.group_by("row").agg("language"), on="row", how="left", maintain_order="left")["language"]
     return _columns(decided).with_columns(language_turns=flags.fill_null(pl.Series([[]], dtype=pl.List(pl.String))))
 
@@ -169,26 +204,52 @@ def letters_only(texts: pl.Series, prefix: int) -> pl.Series:
     """Each text without code, formulas, markup, addresses and signs, its first `prefix` characters."""
     read = texts.str.slice(0, _READ)
     cleaned = read.str.replace_all(_CODE_ASCII, " ")
-    slow = read.str.contains(_NEEDS_UNICODE)
-    cleaned = cleaned.scatter(slow.arg_true(), read.filter(slow).str.replace_all(_CODE, " "))
-    return cleaned.str.replace_all(_NO_LETTERS, " ").str.strip_chars(" '’\u200c").str.slice(0, prefix)
+    at = (read.str.len_bytes() != read.str.len_chars()).arg_true()
+    at = at.filter(read.gather(at).str.contains(f"{_NEEDS_UNICODE}|{_FANCY}|{_SOUNDS}"))
+    odd = read.gather(at)
+    fancy = odd.str.contains(_FANCY)
+    odd = odd.scatter(fancy.arg_true(), odd.filter(fancy).str.normalize("NFKC"))
+    odd = odd.str.replace_all(rf"\S*{_SOUNDS}\S*", " ").str.replace_all(_CODE, " ")
+    cleaned = cleaned.scatter(at, odd)
+    letters = _stretches(cleaned)
+    # Where words are few they are counted: a sign within a word ("col·legi", "из-за") does not divide it.
+    few = (letters.str.count_matches(" ", literal=True) < _FEW).arg_true()
+    whole = _stretches(cleaned.gather(few).str.replace_all(_WITHIN, _JOIN))
+    whole = whole.str.replace_all(f"{_JOIN}* [ {_JOIN}]*", " ").str.replace_all(_JOIN, "-", literal=True)
+    return letters.scatter(few, whole).str.slice(0, prefix)
+
+
+def _stretches(cleaned: pl.Series) -> pl.Series:
+    return cleaned.str.replace_all(_NO_LETTERS, " ").str.strip_chars(f" '’\u200c{_JOIN}")
 
 
 class _Decision(NamedTuple):
+    """What one text is, how, and what the detectors said where they were asked.
+
+    `leaning`: of a text in a script of one language, that language, however short it is.
+    """
+
     label: str
     score: float
     step: str
     letters: int
+    first: Guess | None = None
+    second: Guess | None = None
+    leaning: str = UNDETERMINED
 
 
 def _columns(decided: list[_Decision]) -> pl.DataFrame:
     """Decisions as the columns of a row, but for its turns."""
-    columns = {
+    columns: dict[str, list[Any]] = {
         "language": [d.label for d in decided],
         "language_score": [d.score for d in decided],
         "language_step": [d.step for d in decided],
         "language_letters": [d.letters for d in decided],
     }
+    for nth in ("first", "second"):
+        said = [getattr(d, nth) for d in decided]
+        columns[f"language_{nth}"] = [guess and guess.label for guess in said]
+        columns[f"language_{nth}_score"] = [guess.score if guess and guess.label else None for guess in said]
     return pl.DataFrame(columns, schema={name: COLUMNS[name] for name in columns})
 
 
@@ -207,8 +268,10 @@ class _Labels:
         self.known.update(zip(new, self._decide(pl.Series(new, dtype=pl.String)), strict=True))
         return [self.known[text] for text in listed]
 
-    def agreed(self, text: str) -> str:
-        """The language of a short text, if both detectors are of one opinion."""
+    def agreed(self, text: str, short: _Decision) -> str:
+        """The language of a short text, if its script or both detectors say so."""
+        if short.leaning != UNDETERMINED:
+            return short.leaning
         first, second = self.pair.first(text), self.pair.second(text)
         return first.label if first.reliable and first.label and first.label == second.label else UNDETERMINED
 
@@ -221,46 +284,56 @@ class _Labels:
         latin = scripts[:, _NUMBERED.index("Latin")]
         other = letters - latin + scripts[:, _DENSE_SCRIPTS].sum(axis=1) * (_DENSE - 1)
         foreign = (other > _FOREIGN_SHARE * (other + latin)) & (letters >= _SCRIPT_LETTERS)
-        words = texts.str.count_matches(" ", literal=True) + 1
-        said = zip(texts.to_list(), letters.tolist(), words.to_list(), foreign.tolist(), scripts, strict=True)
-        for text, n, w, by_script, counts in said:
-            yield self._by_script(text, n, counts) if by_script else self._by_detectors(text, n, w)
+        stretches = texts.str.count_matches(" ", literal=True).to_numpy() + 1
+        few = (stretches < _WORDS) & (scripts @ _WORD_PARTS <= (_WORDS - 1) * _WORD)
+        said = zip(texts.to_list(), letters.tolist(), few.tolist(), foreign.tolist(), scripts, strict=True)
+        for text, n, is_short, by_script, counts in said:
+            yield self._by_script(text, n, is_short, counts) if by_script else self._by_detectors(text, n, is_short)
 
-    def _by_script(self, text: str, letters: int, counts: npt.NDArray[np.int64]) -> _Decision:
+    def _by_script(self, text: str, letters: int, is_short: bool, counts: npt.NDArray[np.int64]) -> _Decision:
         found = dict(zip(_NUMBERED, counts.tolist(), strict=True))
         kana = found["Hiragana"] + found["Katakana"]
         found["Hiragana"] = found["Han"] + kana if kana > _KANA_SHARE * (found["Han"] + kana) else kana
         script = max(SCRIPTS, key=found.__getitem__)
-        label = self._choose(text, letters, SCRIPTS[script]) if found[script] else UNDETERMINED
-        return _Decision(label, min(found[script] / letters, 1.0), "script", letters)
+        languages = SCRIPTS[script] if found[script] else (UNDETERMINED,)
+        # few letters of a shared script: an expected language if there is one, else the likeliest
+        label = next((language for language in languages if language in self.expected), languages[0])
+        leaning = languages[0] if script == "Han" or len(languages) == 1 else UNDETERMINED
+        if is_short:
+            return _Decision(UNDETERMINED, 0.0, "short", letters, leaning=leaning)
+        first = second = None
+        if script == "Han" and letters >= self.settings.min_letters:
+            label = "zh"  # so many characters without kana
+        elif len(languages) > 1 and letters >= self.settings.min_letters:
+            first, second = self.pair.first(text), self.pair.second(text)
+            named = [guess for guess in (first, second) if guess.label in languages]
+            label = max(named, key=self._weight, default=Guess(label, 0.0, False)).label or label
+        return _Decision(label, min(found[script] / letters, 1.0), "script", letters, first, second, leaning)
 
-    def _choose(self, text: str, letters: int, languages: tuple[str, ...]) -> str:
-        """Which of the languages that share a script; a short text is an expected one of them if there is one."""
-        if len(languages) == 1:
-            return languages[0]
-        if letters < self.settings.min_letters:
-            return next((language for language in languages if language in self.expected), languages[0])
-        guesses = (self.pair.first(text), self.pair.second(text))
-        named = [g for g in guesses if g.label in languages]
-        best = max(named, key=lambda g: (g.reliable, g.score), default=None)
-        return languages[0] if best is None or best.label is None else best.label
+    def _weight(self, guess: Guess) -> tuple[bool, bool, float]:
+        return guess.label in self.expected and guess.score >= _LIKELY, guess.reliable, guess.score
 
-    def _by_detectors(self, text: str, letters: int, words: int) -> _Decision:
-        if letters < self.settings.min_letters or words < _WORDS:
+    def _by_detectors(self, text: str, letters: int, is_short: bool) -> _Decision:
+        if letters < self.settings.min_letters or is_short:
             return _Decision(UNDETERMINED, 0.0, "short" if letters else "empty", letters)
         first = self.pair.first(text)
         if first.reliable and first.label in self.expected:
-            return _Decision(first.label, first.score, "expected", letters)
+            return _Decision(first.label, first.score, "expected", letters, first)
         second = self.pair.second(text.lower() if text.isupper() else text)
+        label, score, step = self._weighed(first, second, letters)
+        return _Decision(label or UNDETERMINED, score, step, letters, first, second)
+
+    def _weighed(self, first: Guess, second: Guess, letters: int) -> tuple[str | None, float, str]:
+        """Label, score and step of a text of which the first detector does not reliably say an expected language."""
+        sure = second.label not in self.expected and second.score >= _SURE
         if second.label in self.expected and second.score >= _LIKELY:
-            return _Decision(second.label, second.score, "second", letters)
-        if first.reliable and first.label is not None:
-            best = second if second.label not in self.expected and second.score >= _SURE else first
-            return _Decision(best.label or UNDETERMINED, best.score, "both", letters)
-        enough = letters >= 2 * self.settings.min_letters and second.score >= _SURE
-        if enough and second.label is not None and second.label not in self.expected:
-            return _Decision(second.label, second.score, "sure", letters)
-        return _Decision(UNDETERMINED, 0.0, "doubt", letters)
+            return second.label, second.score, "second"
+        if first.reliable:
+            best = second if sure else first
+            return best.label, best.score, "both"
+        if sure and second.label is not None and letters >= 2 * self.settings.min_letters:
+            return second.label, second.score, "sure"
+        return None, 0.0, "doubt"
 
 
 @cache

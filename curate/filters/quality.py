@@ -18,6 +18,7 @@ import polars as pl
 from pydantic import Field, JsonValue, ValidationError, field_validator
 
 import caravan.curate.filter as contract
+from caravan.converters.schema import to_json
 from caravan.curate.exchanges import Exchanges, Floats, Texts, answers
 from caravan.curate.quality_part import Kind, needs_naming
 from caravan.errors import did_you_mean
@@ -63,8 +64,8 @@ class Limits(contract.Limits):
 
 
 def fingerprint(settings: Settings) -> dict[str, JsonValue]:
-    """The version of each part in use, and what a named one depends on."""
-    prints: dict[str, JsonValue] = {}
+    """The version of each part in use, and what a named one depends on; null for parts that are not in use."""
+    prints: dict[str, JsonValue] = dict.fromkeys(find("quality_parts"))
     for name, part in _parts(settings).items():
         more = part.fingerprint(part.Settings.model_validate(settings.parts[name])) if name in settings.parts else {}
         prints[name] = {"version": part.VERSION, **more} if more else part.VERSION
@@ -121,12 +122,13 @@ def _scorer(name: str, settings: Settings) -> Callable[[Exchanges], Floats]:
     if name not in settings.parts:
         score: Callable[[Exchanges], Floats] = part.score
         return score
-    return _loaded(name, part.Settings.model_validate(settings.parts[name]))
+    asked = part.Settings.model_validate(settings.parts[name])
+    return _loaded(name, asked, to_json(part.fingerprint(asked)))
 
 
 @lru_cache(maxsize=8)
-def _loaded(name: str, settings: contract.Settings) -> Callable[[Exchanges], Floats]:
-    """A part's model, loaded once a process."""
+def _loaded(name: str, settings: contract.Settings, fingerprint: str) -> Callable[[Exchanges], Floats]:  # noqa: ARG001
+    """A part's model, loaded once a process; again where its files have changed."""
     scorer: Callable[[Exchanges], Floats] = load("quality_parts", name).scorer(settings)
     return scorer
 

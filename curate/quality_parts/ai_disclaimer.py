@@ -8,7 +8,7 @@ import numpy as np
 from caravan.curate import phrases
 from caravan.curate.exchanges import Exchanges, Floats
 
-VERSION = 1
+VERSION = 2
 KIND: Final = "gate"
 
 AI_DISCLAIMER = phrases.listed(
@@ -33,10 +33,14 @@ AI_DISCLAIMER = phrases.listed(
 ABOUT_AI = re.compile(
     r"\b(?:ai|a\.i\.|artificial intelligence|language models?|chat ?bots?|chatgpt|gpt-?\d?|robots?|you)\b"
 )
+_MORE = 60  # words
 
 
 def score(e: Exchanges) -> Floats:
-    """.4 where the answer speaks of itself as a language model, unless the prompt asks about such things."""
+    """.4 where the answer speaks of itself as a language model and says little more, .95 where it goes on.
+
+    .95 also where the prompt asks about such things.
+    """
     found = AI_DISCLAIMER.found(e.answers.lower)
     asked = phrases.each(ABOUT_AI.search, e.prompts.lower, found)
-    return np.where(found, np.where(asked, 0.8, 0.4), 1.0)
+    return np.where(found, np.where(asked | (e.answers.words >= _MORE), 0.95, 0.4), 1.0)

@@ -1,4 +1,4 @@
-"""How much the answer says, on a log scale, against what the prompt asks for."""
+"""How much the answer says that was not said before, on a log scale, against what the prompt asks for."""
 
 from typing import Final
 
@@ -6,25 +6,36 @@ import numpy as np
 import polars as pl
 
 from caravan.curate import phrases
-from caravan.curate.exchanges import Exchanges, Floats
+from caravan.curate.exchanges import Exchanges, Floats, table
 
-VERSION = 1
+VERSION = 2
 KIND: Final = "scale"
-WEIGHT = 0.7
+WEIGHT = 0.6
+
+_A_RUN = 5.0  # what it takes to say where a run stands that is taken over, in characters
+_CLOSED, _BRIEF = 30.0, 200.0  # characters that answer a closed question, and fill a sentence or two
+_BEYOND = 0.5  # what the log of more than that counts
+_MUCH = 1500.0  # about a page: more says no more
 
 
 def score(e: Exchanges) -> Floats:
-    """How much the answer says, on a log scale.
+    """How much the answer says that neither its prompt nor the answer itself has said already, on a log scale.
 
-    From .3 for one word (a right answer may be short) most of the way up to what the prompt asks for: 6 words for a
-    closed question, 40 for something brief, else 150. The last fifth takes 400 words whatever the prompt.
+    From .3 for nothing (a right answer may be short) to 1 for a page. What is counted is the steps of a Lempel-Ziv
+    parse of the answer after its prompt: about what it takes to write the answer down for somebody who has the
+    prompt (Li et al. 2004, "The similarity metric"). An answer that copies its input or says a thing five times has
+    said little, however long it is. What goes beyond a closed question, or a task for a sentence or two, counts half.
     """
+    from caravan.curate import text_kernels as kernels
+
+    added, taken = np.zeros((2, e.follows.size), np.int64)
+    texts = (*kernels.joined(e.prompts.lower), *kernels.joined(e.answers.lower))
+    kernels.news(*texts, e.follows, table(), added, taken)
     closed, brief = phrases.CLOSED.found(e.prompts.task), phrases.BRIEF.found(e.prompts.task)
-    asked = np.where(closed, 6.0, np.where(brief, 40.0, 150.0))
-    said = _log1p(e.answers.words)
-    enough = np.minimum(1.0, said / _log1p(asked))
-    much = np.minimum(1.0, said / _log1p(np.array([400.0])))
-    return 0.3 + 0.5 * enough + 0.2 * much
+    enough = np.where(closed, _CLOSED, np.where(brief, _BRIEF, _MUCH))
+    said = _log1p(np.minimum(_MUCH, added + _A_RUN * taken))
+    asked = _log1p(enough)
+    return 0.3 + 0.7 * (np.minimum(said, asked) + _BEYOND * np.maximum(0.0, said - asked)) / _log1p(np.array([_MUCH]))
 
 
 def _log1p(values: Floats) -> Floats:

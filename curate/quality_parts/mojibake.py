@@ -6,7 +6,7 @@ import numpy as np
 
 from caravan.curate.exchanges import Exchanges, Floats
 
-VERSION = 1
+VERSION = 2
 KIND: Final = "gate"
 
 # UTF-8 read as Latin-1 or Windows-1252: what "é", curly quotes, dashes, no-break spaces turn into; and U+FFFD.
@@ -17,7 +17,7 @@ MOJIBAKE = (
 
 
 def score(e: Exchanges) -> Floats:
-    """.8 for one broken character, falling to 0 where one in fifty is."""
+    """.95 for one broken character, falling to 0 where one in fifty is."""
     found = e.answers.read.str.count_matches(MOJIBAKE).to_numpy()
     length = np.maximum(e.answers.read.str.len_chars().to_numpy(), 1)
-    return np.where(found, np.maximum(0.0, 0.8 - 40.0 * found / length), 1.0)
+    return np.where(found, np.maximum(0.0, 0.95 - 47.5 * found / length), 1.0)

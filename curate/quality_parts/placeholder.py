@@ -8,7 +8,7 @@ import numpy as np
 from caravan.curate import phrases
 from caravan.curate.exchanges import Exchanges, Floats
 
-VERSION = 1
+VERSION = 2
 KIND: Final = "gate"
 
 # The answer as a whole is one of these.
@@ -24,7 +24,7 @@ BLANK_TO_FILL = phrases.listed(
 
 
 def score(e: Exchanges) -> Floats:
-    """0 where the whole answer stands for one that was never written ("<noinput>", "TODO"), .7 with blanks to fill."""
+    """0 where the whole answer stands for one that was never written ("<noinput>", "TODO"), .95 with blanks to fill."""
     short = (e.answers.whole.str.len_chars() < 80).to_numpy()
     blanks = BLANK_TO_FILL.found(e.answers.lower)
-    return np.where(phrases.each(PLACEHOLDER.fullmatch, e.answers.lower, short), 0.0, np.where(blanks, 0.7, 1.0))
+    return np.where(phrases.each(PLACEHOLDER.fullmatch, e.answers.lower, short), 0.0, np.where(blanks, 0.95, 1.0))

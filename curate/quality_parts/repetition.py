@@ -9,7 +9,7 @@ import polars as pl
 from caravan.curate import phrases
 from caravan.curate.exchanges import SPACE, Exchanges, Floats, table
 
-VERSION = 1
+VERSION = 2
 KIND: Final = "gate"
 
 
@@ -24,7 +24,7 @@ _COMPRESSIBLE = 0.5
 
 
 def score(e: Exchanges) -> Floats:
-    """1 up to Gopher's limits for repeated lines and n-grams, falling to 0 at eight times a limit.
+    """1 up to Gopher's limits for repeated lines and n-grams, falling to 0 at eight times a limit, slowly at first.
 
     Only for 50 words and more: a short answer may well say a thing twice. Code and tables repeat themselves by
     nature, so a text full of their signs has three times the limits.
@@ -37,7 +37,7 @@ def score(e: Exchanges) -> Floats:
     excess[signs > _CODE_SHARE * text.str.len_chars().to_numpy()] /= 3
     excess[~phrases.each(_compressible, text, excess > 1)] = 1.0
     values = np.ones(long.size)
-    values[long] = np.clip(1 - (excess - 1) / 7, 0.0, 1.0)
+    values[long] = np.sqrt(np.clip(1 - (excess - 1) / 7, 0.0, 1.0))
     return values
 
 

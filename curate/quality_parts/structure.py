@@ -9,7 +9,7 @@ from caravan.curate.exchanges import SPACE, Exchanges, Floats
 
 VERSION = 1
 KIND: Final = "scale"
-WEIGHT = 0.3
+WEIGHT = 0.15
 
 
 _MARKED_LINE = rf"(?m)^[{SPACE}]*(?:[-*•]|\d+[.)]|#{{1,6}}|\|)[{SPACE}]*[^{SPACE}]|^```"

@@ -1,5 +1,7 @@
 """Deciding: which rows stay, with every reason and the partner named."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from caravan.curate.decide import decide, keep_order
+from caravan.curate.convert import FileConverted, Task
+from caravan.curate.decide import decide, keep_order, writers
+from caravan.curate.input import Input
 from caravan.curate.links import Links
 from caravan.curate.measure import ActiveFilter
+from caravan.curate.recipe import Source
 from caravan.curate.words import shingles
 
 
@@ -118,6 +123,37 @@ def test_keep_order_is_priority_then_quality_then_length_then_id() -> None:
     frame = frame.with_columns(pl.Series("id", ["c", "b", "a", "d"]))
     order = keep_order(frame, ["priority", "quality", "length"], ["first"])
     assert frame["id"].gather(order).to_list() == ["d", "a", "b", "c"]
+
+
+def test_rows_of_people_come_before_unknown_ones_and_these_before_a_models() -> None:
+    frame = pl.concat([rows(["a", "b", "c"], [0.1, 0.9, 0.5], name) for name in ("chats", "dolly", "notes")])
+    tags = ["{}", '{"synthetic":false}', '{"a":1}', "{}", '{"synthetic":true}', "{}", "{}"]
+    tags += ['{"x":{"synthetic":true}}', '{"synthetic":"yes"}']
+    frame = frame.with_columns(pl.Series("id", list("abcdefghi")), pl.Series("tags", tags))
+    order = keep_order(frame, ["human", "quality"], (), {"chats": "model", "dolly": "people"})
+    # People: b by its own tag, d and f by their source; unknown: notes; a model: a and c by their source, e by its tag.
+    assert "".join(frame["id"].gather(order)) == "bfdhigeca"
+    assert "".join(frame["id"].gather(keep_order(frame, ["human", "quality"]))) == "bhcfiadge"
+    order = keep_order(frame, ["priority", "human", "quality"], ["notes"], {"chats": "model", "dolly": "people"})
+    assert "".join(frame["id"].gather(order)) == "higbfdeca"
+
+
+def test_priority_without_names_changes_nothing() -> None:
+    frame = rows(["a", "bbb", "cc"], [0.5, 0.5, 0.5])
+    assert keep_order(frame, ["priority", "length"]).tolist() == [1, 2, 0]
+
+
+def made(source: str, converter: str) -> FileConverted:
+    task = Task(source, Input(Path("x"), "x"), converter, "{}")
+    return FileConverted(task, "", 0, 1, {}, "", 0, 0, 0, 0, 0, {}, {})
+
+
+def test_who_wrote_a_source_is_what_the_recipe_says_or_all_of_its_converters() -> None:
+    files = [made("d", "dolly"), made("s", "sharegpt"), made("m", "messages"), made("x", "dolly"), made("x", "alpaca")]
+    files += [made("cot", "flan"), made("cot", "alpaca_cot"), made("mine", "alpaca"), made("gpt", "messages")]
+    sources = {"mine": Source(answers_by="people"), "gpt": Source(answers_by="model"), "d": Source()}
+    assert writers(files, sources) == {"cot": "people", "d": "people", "gpt": "model", "mine": "people", "s": "model"}
+    assert writers([], {}) == {}
 
 
 @given(st.lists(st.sampled_from(["a b c", "d e f", "g h i", "a b x"]), min_size=1, max_size=12), st.randoms())

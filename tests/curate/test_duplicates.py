@@ -105,6 +105,9 @@ def test_empty_texts_never_match() -> None:
         ("Name three rivers.", "Name three lakes."),
         ("Is it so", "It is so"),
         ("你好吗", "你好吧"),
+        ("What is 10²?", "What is 102?"),
+        ("log₂8", "log28"),
+        ("What is ١٢ + ٧?", "What is 12 + 7?"),
     ],
 )
 @pytest.mark.parametrize("index", ["lsh", "prefix", "datasketch"])
@@ -119,11 +122,29 @@ def test_short_texts_that_differ_stay(a: str, b: str, index: str) -> None:
         "  What is\n the capital\u3000of Peru? ",
         "\ufeffWhat is the cap\u00adital of Peru?",
         "Ｗhat is the capital of Peru?",
+        "WHAT IS THE CAPITAL OF PERU?\r\n",
     ],
 )
 def test_case_white_space_and_forms_are_folded(other: str) -> None:
     first = "What is the capital of Peru?"
     assert repeats(asked(first, other), near=None) == {1: (0, "exact_duplicate", "conversation", 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Die Straße ist naß.", "DIE STRASSE IST NASS."),
+        ("Η οδός είναι εδώ.", "Η ΟΔΌΣ ΕΊΝΑΙ ΕΔΏ."),
+        ("Где находится музей?", "ГДЕ\u00a0НАХОДИТСЯ МУЗЕЙ?"),
+        ("Որտեղ է թանգարանը", "ՈՐՏԵՂ Է\u2003ԹԱՆԳԱՐԱՆԸ"),
+        ("სად არის მუზეუმი", "ᲡᲐᲓ ᲐᲠᲘᲡ ᲛᲣᲖᲔᲣᲛᲘ"),
+        ("ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ", "ꮳꮃꭹ ꭶꮼꮒꭿꮝꮧ"),
+        ("ﾄｳｷｮｳ ﾊ ﾄﾞｺ", "トウキョウ\u3000ハ ドコ"),
+        ("một hai ba", "MO\u0302\u0323T HAI BA"),
+    ],
+)
+def test_case_and_white_space_are_folded_for_every_script(one: str, other: str) -> None:
+    assert repeats(asked(one, other), near=None) == {1: (0, "exact_duplicate", "conversation", 1.0)}
 
 
 def test_a_row_is_its_turns_in_order_with_their_roles() -> None:
@@ -223,6 +244,25 @@ def test_one_template_with_many_questions() -> None:
     assert len(dropped(alike)) == 9_999
 
 
+def test_inputs_under_one_long_instruction_stay_though_their_labels_are_the_same() -> None:
+    instruction = (
+        "In this task you are given a short report about the weather, written by an observer at a coastal station. Read "
+        "it to the end, think about what the observer saw and felt, and decide whether a small boat without an engine "
+        "could have left the harbour on that morning. Answer with one word alone, which must be yes or no, and do not "
+        "explain your answer. Reports that say nothing of wind or waves are to be answered with no, as are those that "
+        "speak of fog, ice or thunder, whatever else they say about the sea, the sky and the day before."
+    )
+    draw = random.Random(2)
+    words = "wind calm grey gulls swell north tide drizzle sun cloud harbour quiet gust foam pier dawn mild low".split()
+    reports = [" ".join(draw.sample(words, 9)) + "." for _ in range(60)]
+    rows: list[Turns] = [[("user", f"{instruction} {text}"), ("assistant", "no")] for text in reports]
+    assert dropped(rows) == []
+    copy: Turns = [("user", f"{instruction.replace('harbour', 'haven')} {reports[7]}"), ("assistant", "no")]
+    assert repeats([*rows, copy])[60][0] == 7
+    few = rows[:12]  # a dozen rows make no template
+    assert dropped(few) == list(range(1, 12))
+
+
 def test_a_floor_is_a_promise() -> None:
     rows = asked(LONG.format("tower"), LONG.format("castle"))
     with pytest.raises(
@@ -285,6 +325,27 @@ def test_one_long_prompt_with_different_answers_is_not_one_row() -> None:
     answers = ["a bird", "a tool", "a river in Asia", "a bird"]
     rows: list[Turns] = [[("user", f"{instruction} Word {n}"), ("assistant", text)] for n, text in enumerate(answers)]
     assert dropped(rows, near=0.8) == [3]  # of the look-alikes only the two with the same answer are one
+
+
+def test_ten_thousand_answers_to_one_long_prompt_stay() -> None:
+    """Each pair of them is alike but for the answers: comparing each with each takes half a minute."""
+    instruction = sentence(3, 150)
+    rows: list[Turns] = [[("user", instruction), ("assistant", f"answer{n}")] for n in range(10_000)]
+    assert dropped([*rows, rows[7]]) == [10_000]
+
+
+def test_odd_rows_are_measured_like_any_other() -> None:
+    rows: list[Any] = [
+        [("user", None), ("assistant", "x")],
+        [("user", "y" * 1_000_000)],
+        [("user", "z " * 100_000)],
+        [("user", "a")] * 5000,
+        [("critic", "a"), ("user", "x\u0301" * 1000)],
+        [("user", "y" * 1_000_000 + "y")],
+        [("user", "z " * 100_001)],
+    ]
+    # A run of one word is one gram, whatever its length: 6 repeats 2.
+    assert repeats(rows) == {6: (2, "near_duplicate", "conversation", 1.0)}
 
 
 @pytest.mark.parametrize("index", ["lsh", "prefix", "datasketch"])

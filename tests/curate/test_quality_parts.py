@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caravan.curate import phrases, text_kernels
+from caravan.curate import phrases, tasks, text_kernels
 from caravan.curate.exchanges import Exchanges, Texts, table
 from caravan.curate.quality_part import needs_naming
 from caravan.plugins import find, load
@@ -50,7 +50,7 @@ def words(text: str) -> float:
 
 
 @given(st.lists(texts))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_words_and_stems(rows: list[str]) -> None:
     found = Texts(pl.Series(rows, dtype=pl.String))
     assert found.words.tolist() == [words(text) for text in found.read.to_list()]
@@ -58,7 +58,7 @@ def test_words_and_stems(rows: list[str]) -> None:
 
 
 @given(st.lists(st.tuples(texts, texts, st.booleans()), min_size=1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_stems_in_common(rows: list[tuple[str, str, bool]]) -> None:
     prompts, answers = (Texts(pl.Series([row[side] for row in rows], dtype=pl.String)) for side in (0, 1))
     follows = np.array([i > 0 and row[2] for i, row in enumerate(rows)])
@@ -71,7 +71,7 @@ def test_stems_in_common(rows: list[tuple[str, str, bool]]) -> None:
 
 
 @given(st.lists(texts))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_repeated_n_grams(rows: list[str]) -> None:
     lower, widths = pl.Series([text.lower() for text in rows], dtype=pl.String), np.array([1, 2, 5])
     units, dense = np.zeros((2, len(rows)), np.int64)
@@ -87,8 +87,76 @@ def test_repeated_n_grams(rows: list[str]) -> None:
             assert (most[i, k], kinds[i, k]) == (max(grams.values(), default=0), len(grams))
 
 
+def news(asked: str, said: str) -> tuple[int, int]:
+    """The greedy parse of an answer: the run from the last place that begins like it, or one character."""
+    before, answer = (re.sub(r"[\t-\r ]+", " ", text).removeprefix(" ") for text in (asked, said))
+    text, at, added, taken = before + answer, len(before), 0, 0
+    while at < len(text):
+        alone = re.match(CJK, text[at]) is not None
+        begins = text[at : at + (4 if alone else 12)]
+        earlier = text.rfind(begins, 0, at + len(begins) - 1) if len(begins) == (4 if alone else 12) else -1
+        same = 0
+        while earlier >= 0 and at + same < len(text) and text[earlier + same] == text[at + same]:
+            same += 1
+        taken, added, at = (taken + 1, added, at + same) if same else (taken, added + (3 if alone else 1), at + 1)
+    return added, taken
+
+
 @given(st.lists(st.tuples(texts, texts), min_size=1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
+def test_what_was_not_said_before(rows: list[tuple[str, str]]) -> None:
+    prompts, answers = (Texts(pl.Series([row[side] for row in rows], dtype=pl.String)) for side in (0, 1))
+    added, taken = np.zeros((2, len(rows)), np.int64)
+    text = (*text_kernels.joined(prompts.lower), *text_kernels.joined(answers.lower))
+    text_kernels.news(*text, np.zeros(len(rows), np.bool_), table(), added, taken)
+    for i, (asked, said) in enumerate(zip(prompts.lower, answers.lower, strict=True)):
+        assert (added[i], taken[i]) == news(asked, said)
+
+
+def test_every_rule_s_hints_miss_no_demand() -> None:
+    asked = [
+        "list five uses of it",
+        "name 12 rivers",
+        "列出三种水果",
+        "explain it in one sentence",
+        "explain it in a sentence.",
+        "explain it in 3 short sentences",
+        "用一句话回答",
+        "say it in one word",
+        "at most 50 words",
+        "in 20 words or less",
+        "at least 100 words",
+        "write two paragraphs",
+        "is it so, yes or no",
+        "true or false",
+        "classify it as red or blue",
+        "a) one b) two",
+        "write a python script",
+        "write a regex",
+        "as json",
+        "as a table",
+        "in bullet points",
+        "write a poem",
+        "write a haiku",
+        "write three questions",
+        "give me a title",
+        "summarize it",
+        "rewrite it",
+        "how many are there",
+        "what is 3 + 4",
+        "without the letter e",
+        "include the word 'it'",
+        "in lowercase",
+    ]
+    for text in asked:
+        found = [rule for rule in tasks.RULES if rule.pattern.search(text)]
+        assert found
+        for rule in found:
+            assert any(hint in text for hint in rule.hints), (text, rule.pattern.pattern)
+
+
+@given(st.lists(st.tuples(texts, texts), min_size=1))
+@settings(max_examples=25, deadline=None)
 def test_a_value_depends_on_its_exchange_alone(rows: list[tuple[str, str]]) -> None:
     def values(some: list[tuple[str, str]]) -> dict[str, list[float]]:
         prompts, answers = (Texts(pl.Series([row[side] for row in some], dtype=pl.String)) for side in (0, 1))

@@ -81,6 +81,13 @@ def test_paths_in_a_recipe_file_are_relative_to_it(tmp_path: Path) -> None:
     assert recipe.sources["a"].paths == [f"{at}/rows/*.json", "hub:o/n", "/abs", File(path=f"{at}/x")]
 
 
+def test_models_of_quality_parts_are_relative_to_it(tmp_path: Path) -> None:
+    table = "[filters.quality.parts]\nclassifier = {model = 'own.bin', good = 'fine'}\nembedding = {model = ''}"
+    at = tmp_path.as_posix()
+    parts = load(written(tmp_path, table)).filters["quality"]["parts"]
+    assert parts == {"classifier": {"model": f"{at}/own.bin", "good": "fine"}, "embedding": {"model": ""}}
+
+
 def test_options_are_written_over_the_recipe() -> None:
     recipe = recipe_from(
         "tulu",

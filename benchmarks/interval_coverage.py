@@ -1,6 +1,6 @@
 """How often the intervals of `evaluate` hold the truth: simulations, printed as a Markdown table.
 
-    python benchmarks/coverage.py [REPEATS]
+    python benchmarks/interval_coverage.py [REPEATS]
 
 Every row draws data of which the truth is known, many times, and counts how often the 95% interval holds it. Of
 1,000 repeats, 936 to 964 hold it where the interval is right (two standard errors). The seed is fixed.
@@ -217,7 +217,7 @@ def family_error(repeats: int, draw: Draw) -> tuple[int, int]:
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     began = time.process_time()
-    print(f"`python benchmarks/coverage.py {repeats}`\n\n| data | repeats | covered | mean width |\n|---|---|---|---|")
+    print(f"`python benchmarks/interval_coverage.py {repeats}`\n\n| data | repeats | covered | mean width |\n|---|---|---|---|")
     for words, less, trial in rows():
         draw = np.random.default_rng(2024)
         found = [trial(draw) for _ in range(repeats // less)]
