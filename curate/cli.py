@@ -233,8 +233,8 @@ def audit(
     json_: Json = False,
 ) -> None:
     """Draw dropped rows for a person to mark, and turn the marks into each filter's precision."""
-    from caravan.curate import audit as auditing
     from caravan.curate import show_audit
+    from caravan.curate.auditing import audit as auditing
 
     path = file or mix / auditing.FILE
     if report:

@@ -27,15 +27,15 @@ REACH = 3
 class Matches:
     """Rows and entries that share text, sorted by row and item: one entry an item, that with the larger coverage.
 
-    `covered` of the row's words are the item's; `plain` is the coverage with all words of equal weight. What is equal:
-    `width[h]` words from word `word[h]` of the entry and from word `place[h]` of all the texts' words, for h from
+    `covered` of the row's words are the item's; `piece` is the share of the item's words that stand in one piece. What is
+    equal: `width[h]` words from word `word[h]` of the entry and from word `place[h]` of all the texts' words, for h from
     `begin` to `end`.
     """
 
     row: Ints
     entry: Ints
     coverage: npt.NDArray[np.float64]
-    plain: npt.NDArray[np.float64]
+    piece: npt.NDArray[np.float64]
     covered: Ints
     begin: Ints
     end: Ints
@@ -83,7 +83,7 @@ def scan(read: Words, texts: pl.Series, row: Ints, index: Index, floor: float) -
     hits, rows = Hits(*(a[order] for a in hits)), rows[order]
     begin = np.flatnonzero(np.diff(hits.entry, prepend=-1) | np.diff(rows, prepend=-1))
     end = np.append(begin[1:], len(rows)) if len(begin) else begin
-    coverage, plain, covered = cover(begin, end, *hits, index.words.offsets, index.question, index.weight)
+    coverage, piece, covered = cover(begin, end, *hits, index.words.offsets, index.question, index.weight)
     keep = np.flatnonzero(coverage >= floor)
     entry = hits.entry[begin]
     item = index.item[entry]
@@ -92,7 +92,7 @@ def scan(read: Words, texts: pl.Series, row: Ints, index: Index, floor: float) -
     keep = keep[pair != 0]
     first = begin[keep]
     return Matches(
-        rows[first], entry[keep], coverage[keep], plain[keep], covered[keep], first, end[keep],
+        rows[first], entry[keep], coverage[keep], piece[keep], covered[keep], first, end[keep],
         hits.word, hits.place, hits.width,
     )  # fmt: skip
 

@@ -226,6 +226,26 @@ def extend(
 
 
 @kernel()
+def _piece(begin: int, end: int, word: Ints, place: Ints, width: Ints, counts: Floats, length: int) -> float:
+    """The largest share of the entry's words that lie in the text as far apart as in the entry, quite the same."""
+    shift = place[begin:end] - word[begin:end]
+    order = np.argsort(shift)
+    most, n = 0, 0
+    taken = np.zeros(length, dtype=np.bool_)
+    for k in range(len(order)):
+        h = begin + order[k]
+        if k > 0 and shift[order[k]] != shift[order[k - 1]]:
+            taken[:] = False
+            n = 0
+        if counts[h] == 1:
+            for i in range(word[h], word[h] + width[h]):
+                n += not taken[i]
+                taken[i] = True
+        most = max(most, n)
+    return most / length
+
+
+@kernel()
 def cover(
     begin: Ints,
     end: Ints,
@@ -238,20 +258,18 @@ def cover(
     question: Ints,
     weight: Floats,
 ) -> tuple[Floats, Floats, Ints]:
-    """For each run of hits of one row and entry: weighted and plain share of its words, and how many words of the row.
+    """For each run of hits of one row and entry: weighted share of its words, share in one piece, words of the row.
 
-    Of the words of a hit `counts` count.
-    The weighted share is that of the question or that of the whole, whichever is less: options alone are no item.
+    Of the words of a hit `counts` count. The weighted share is that of the question or that of the whole, whichever is
+    less: options alone are no item. In one piece are words between which, in the text, nothing was put in or left out.
     """
-    coverage, plain = np.zeros(len(begin)), np.zeros(len(begin))
+    coverage, piece = np.zeros(len(begin)), np.zeros(len(begin))
     covered = np.zeros(len(begin), dtype=np.int64)
     for g in range(len(begin)):
         e = entry[begin[g]]
         taken = np.zeros(offsets[e + 1] - offsets[e])
-        reached, breaks = np.int64(-1), 0
+        reached = np.int64(-1)
         for h in range(begin[g], end[g]):
-            if h > begin[g] and word[h] > word[h - 1] and place[h] - word[h] != place[h - 1] - word[h - 1]:
-                breaks += 1
             for i in range(word[h], word[h] + width[h]):
                 taken[i] = max(taken[i], counts[h])
             covered[g] += max(0, place[h] + width[h] - max(reached, place[h]))
@@ -264,5 +282,5 @@ def cover(
                 part += weight[offsets[e] + i] * taken[i]
             share = min(share, part / total) if total > 0 else share
         coverage[g] = share
-        plain[g] = min(taken.sum(), len(taken) - breaks) / len(taken)
-    return coverage, plain, covered
+        piece[g] = _piece(begin[g], end[g], word, place, width, counts, len(taken))
+    return coverage, piece, covered

@@ -256,13 +256,13 @@ def checked(result: Check, folder: Path | None, as_json: bool) -> None:
         "variants",
     ]
     table(f"Contamination of {result.rows:,} rows", ["benchmark", *head], [_leaked(b, result) for b in result.records])
-    parts = [(b, part) for b in result.records for part in b.groups if part.hit or part.suspected]
+    parts = [(b.name, part) for b in result.records for part in b.groups if part.hit or part.suspected]
     if parts:
-        parts = sorted(parts, key=lambda pair: -pair[1].share)[:MANY_PARTS]
-        rows = [[b.name, *_leaked(part, result)] for b, part in parts]
-        table(
-            "Subjects, tasks and languages, the most leaked first", ["benchmark", "part", *head], rows, text_columns=2
-        )
+        parts = sorted(parts, key=lambda pair: (-pair[1].interval[0], -pair[1].suspected))[:MANY_PARTS]
+        few = [n for n, name in enumerate(head, 1) if name not in ("too short", "of rows", "variants")]
+        rows = [[name, part.name, *(_leaked(part, result)[n] for n in few)] for name, part in parts]
+        named = ["benchmark", "part", *(head[n - 1] for n in few)]
+        table("Subjects, tasks and languages, the most leaked first", named, rows, text_columns=2)
     out("answered: rows hit that hold the item's answer too; suspected (in other words) and variants (other numbers)")
     out("are items in rows, and no leaks: read them before you decide")
     if folder is not None:

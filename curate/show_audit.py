@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 
-from caravan.curate.audit import Audit, Drawn, Precision
+from caravan.curate.auditing.audit import Audit, Drawn, Precision
 from caravan.curate.train_quality import Trained
 from caravan.terminal import out, print_json, printable, table
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from caravan.cache import written_aside
 from caravan.curate.exchanges import Texts, answers
-from caravan.curate.fasttext_model import LABELS, checked, fit, folded
+from caravan.curate.models.fasttext import LABELS, checked, fit, folded
 from caravan.curate.single import check_out, gather_data
 from caravan.errors import UserError
 from caravan.proportions import wilson

@@ -3,7 +3,7 @@
 Every message of a row is looked at, whoever speaks. An item's question is enough, and a passage that a question refers
 to is no item. How items are found and what counts as template: `curate/overlap.py`.
 
-    kind             verbatim (0.95 and more of the item's words, weighted and plain), edited,
+    kind             verbatim (0.95 and more of the item's words, in one piece), edited,
                      variant (the item's words with other numbers, `curate/changed_numbers.py`), or
                      rewritten (in other words, `curate/rewrites.py`): suspected, and dropped only when asked
     coverage_item    weighted share of the item's words that the row holds; what the limit is about
@@ -208,7 +208,7 @@ def _shared(rows: _Rows, settings: Settings) -> Iterator[_Match]:
         runs = list(_runs(matches.place[hits], matches.width[hits], read, rows.texts))
         item, coverage = int(index.item[entry]), float(matches.coverage[m])
         spans = _item_spans(index.texts[entry], matches.word[hits], matches.width[hits])
-        kind = "verbatim" if min(coverage, matches.plain[m]) >= VERBATIM else "edited"
+        kind = "verbatim" if min(coverage, matches.piece[m]) >= VERBATIM else "edited"
         if _is_variant(known[item].item, rows, r, runs, spans):
             kind = "variant"
         yield _Match(r, item, kind, coverage, float(matches.covered[m] / total[r]), None, runs, spans)

@@ -39,7 +39,7 @@ def fingerprint(settings: Settings) -> dict[str, JsonValue]:
 
 def scorer(settings: Settings) -> Callable[[Exchanges], Floats]:
     """Load the classifier; `UserError` where the file is none, or does not know the label."""
-    from caravan.curate.fasttext_model import checked, folded
+    from caravan.curate.models.fasttext import checked, folded
 
     path = Path(settings.model).expanduser()
     labels = checked(path)

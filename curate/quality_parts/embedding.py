@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import JsonValue
 
 import caravan.curate.filter as contract
-from caravan.curate import local_model
 from caravan.curate.exchanges import Exchanges, Floats
-from caravan.curate.local_model import Device
+from caravan.curate.models import folder
+from caravan.curate.models.folder import Device
 from caravan.errors import UserError
 
 VERSION = 1
@@ -33,12 +33,12 @@ class Settings(contract.Settings):
 
 def fingerprint(settings: Settings) -> dict[str, JsonValue]:
     """SHA-256 of the model's files."""
-    return {"files": local_model.fingerprint(_folder(settings))}
+    return {"files": folder.fingerprint(_folder(settings))}
 
 
 def scorer(settings: Settings) -> Callable[[Exchanges], Floats]:
     """Load the model; `UserError` where it cannot be."""
-    from caravan.curate.sentence_model import SentenceModel
+    from caravan.curate.models.sentence import SentenceModel
 
     model = SentenceModel(_folder(settings), settings.device)
 
@@ -48,7 +48,7 @@ def scorer(settings: Settings) -> Callable[[Exchanges], Floats]:
         Less far down for an answer of fewer than ten words. An answer may also take up the exchange before; nothing is
         said of an answer without any prompt.
         """
-        prompts, answers = local_model.asked(exchanges), exchanges.answers.read.to_list()
+        prompts, answers = folder.asked(exchanges), exchanges.answers.read.to_list()
         distinct = sorted({*prompts, *answers})
         number = {text: i for i, text in enumerate(distinct)}
         vectors = model.vectors(distinct)

@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field, JsonValue
 
 import caravan.curate.filter as contract
-from caravan.curate import local_model
 from caravan.curate.exchanges import Exchanges, Floats
-from caravan.curate.local_model import Device
+from caravan.curate.models import folder
+from caravan.curate.models.folder import Device
 
 VERSION = 1
 KIND: Final = "gate"
@@ -32,12 +32,12 @@ class Settings(contract.Settings):
 
 def fingerprint(settings: Settings) -> dict[str, JsonValue]:
     """SHA-256 of the model's files."""
-    return {"files": local_model.fingerprint(Path(settings.model).expanduser())}
+    return {"files": folder.fingerprint(Path(settings.model).expanduser())}
 
 
 def scorer(settings: Settings) -> Callable[[Exchanges], Floats]:
     """Load the model; `UserError` where it cannot be."""
-    from caravan.curate.language_model import LanguageModel
+    from caravan.curate.models.language import LanguageModel
 
     model = LanguageModel(Path(settings.model).expanduser(), settings.device, prompt_tokens=settings.prompt_tokens)
 
@@ -47,7 +47,7 @@ def scorer(settings: Settings) -> Callable[[Exchanges], Floats]:
         Down to .3 where it has not helped at all. An answer may also take up the exchange before; nothing is said
         of an answer without any prompt.
         """
-        prompts, answers = local_model.asked(exchanges), exchanges.answers.read.to_list()
+        prompts, answers = folder.asked(exchanges), exchanges.answers.read.to_list()
         gains = model.gains(prompts, answers, _TOKENS)
         helped = np.array([gain.sum() for gain in gains])
         tokens = np.array([max(gain.size, 1) for gain in gains])

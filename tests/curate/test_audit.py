@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caravan.curate import audit_sheet
-from caravan.curate.audit import Precision, draw, precision
-from caravan.curate.audit_sheet import COLUMNS, Line
-from caravan.curate.audit_words import SHOWN, UNSEEN, clip
+from caravan.curate.auditing import sheet
+from caravan.curate.auditing.audit import Precision, draw, precision
+from caravan.curate.auditing.evidence import SHOWN, UNSEEN, clip
+from caravan.curate.auditing.sheet import COLUMNS, Line
 from caravan.curate.build import build_mix
 from caravan.curate.recipe import Recipe
 from caravan.errors import UserError
@@ -263,27 +263,27 @@ LINE = Line("", "", "r", "", "", "", "", "", "", "s", "", "id", "f", 1, "b")
     ["=1+1", "+49", "-x", "@a", "\tx", "'=x", "'", " =1", "＝1", "3/4", "12", "1e5", "1.2.24", "TRUE", "May 5", "1,5"],
 )  # fmt: skip
 def test_no_cell_is_taken_for_a_formula_a_number_or_a_date(text: str) -> None:
-    assert audit_sheet.guarded(text) == "'" + text
+    assert sheet.guarded(text) == "'" + text
 
 
 @pytest.mark.parametrize("text", ["", "A", "yes", "two words", "5 apples", "May", "3 marbles", "don't", "a=b"])
 def test_other_cells_are_left_alone(text: str) -> None:
-    assert audit_sheet.guarded(text) == text
+    assert sheet.guarded(text) == text
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40))
 def test_every_text_comes_back(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    assert audit_sheet.unguarded(audit_sheet.guarded(text)) == text
+    assert sheet.unguarded(sheet.guarded(text)) == text
     path = tmp_path_factory.mktemp("sheet") / "a.csv"
-    audit_sheet.write([replace(LINE, note=text, prompt=text)], path)
-    (line,), _ = audit_sheet.read(path)
+    sheet.write([replace(LINE, note=text, prompt=text)], path)
+    (line,), _ = sheet.read(path)
     assert line.note == text
 
 
 @pytest.mark.parametrize("id_", ["=1", "-7", "00012", "12345678901234567890123456789012", "1e10", "'x", "@me", "+-'"])
 def test_ids_come_back_exactly(tmp_path: Path, id_: str) -> None:
-    audit_sheet.write([replace(LINE, id=id_)], tmp_path / "a.csv")
-    assert audit_sheet.read(tmp_path / "a.csv")[0][0].id == id_
+    sheet.write([replace(LINE, id=id_)], tmp_path / "a.csv")
+    assert sheet.read(tmp_path / "a.csv")[0][0].id == id_
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_what_spreadsheets_save_is_read(mix: Path, delimiter: str, encoding: str
         row["mark"] = one
     rows[0]["note"] = 'a "note";\nof two lines, ärger'
     save(path, [*rows, dict.fromkeys(COLUMNS, "")], delimiter, encoding)  # and an empty line at the end
-    lines, foreign = audit_sheet.read(path)
+    lines, foreign = sheet.read(path)
     marks = ["right", "wrong", "unsure", "right", "wrong", "unsure", "", "right", "wrong"]
     assert [line.mark for line in lines[:9]] == marks
     assert foreign == []
@@ -380,7 +380,7 @@ def hand_made(path: Path, marks: dict[tuple[str, str, str, int], str]) -> None:
         for (f, r, s, d), word in marks.items()
         for n, one in enumerate(word)
     ]
-    audit_sheet.write(lines, path)
+    sheet.write(lines, path)
 
 
 def figures(one: Precision) -> tuple[int, int, int, int]:

@@ -51,9 +51,11 @@ def measure(rows: Sequence[Sequence[str]], choice: str = "", first: str = "user"
 
 
 def found(row: Sequence[str], choice: str = "", **keys: Any) -> dict[str, tuple[str, float]]:
-    """Kind and coverage of each item that one row shares text with, by BENCHMARK ITEM."""
+    """Kind and coverage of each item that one row leaks, by BENCHMARK ITEM; suspected ones and variants left out."""
     (matches,) = measure([row], choice, **keys)["contamination"].to_list()
-    return {f"{m['benchmark']} {m['item']}": (m["kind"], m["coverage_item"]) for m in matches}
+    return {
+        f"{m['benchmark']} {m['item']}": (m["kind"], m["coverage_item"]) for m in matches if m["kind"] in leaks.LEAKS
+    }
 
 
 def reasons(rows: Sequence[Sequence[str]], choice: str = "", **keys: Any) -> list[str | None]:

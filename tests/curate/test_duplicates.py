@@ -253,7 +253,26 @@ def test_inputs_under_one_long_instruction_stay_though_their_labels_are_the_same
         "speak of fog, ice or thunder, whatever else they say about the sea, the sky and the day before."
     )
     draw = random.Random(2)
-    words = "wind calm grey gulls swell north tide drizzle sun cloud harbour quiet gust foam pier dawn mild low".split()
+    words = [
+        "wind",
+        "calm",
+        "grey",
+        "gulls",
+        "swell",
+        "north",
+        "tide",
+        "drizzle",
+        "sun",
+        "cloud",
+        "harbour",
+        "quiet",
+        "gust",
+        "foam",
+        "pier",
+        "dawn",
+        "mild",
+        "low",
+    ]
     reports = [" ".join(draw.sample(words, 9)) + "." for _ in range(60)]
     rows: list[Turns] = [[("user", f"{instruction} {text}"), ("assistant", "no")] for text in reports]
     assert dropped(rows) == []

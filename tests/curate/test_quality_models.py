@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel
 
-from caravan.curate import fasttext_model
 from caravan.curate.engine import StartMethod
 from caravan.curate.exchanges import Exchanges, Texts
 from caravan.curate.filters import quality
-from caravan.curate.language_model import LanguageModel
-from caravan.curate.local_model import batches
+from caravan.curate.models import fasttext
+from caravan.curate.models.folder import batches
+from caravan.curate.models.language import LanguageModel
+from caravan.curate.models.sentence import SentenceModel
 from caravan.curate.quality_parts import classifier, embedding, likelihood
-from caravan.curate.sentence_model import SentenceModel
 from caravan.curate.single import gather_data
 from caravan.errors import UserError
 from tiny import SENTENCES, tiny_model, tiny_tokenizer
@@ -357,8 +357,8 @@ BAD = [f"whatever lol {n} idk" for n in range(40)]
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("classifier") / "quality.bin"
-    lines = fasttext_model.folded(pl.Series(GOOD + BAD)).to_list()
-    fasttext_model.fit(lines, [True] * len(GOOD) + [False] * len(BAD)).write(path)
+    lines = fasttext.folded(pl.Series(GOOD + BAD)).to_list()
+    fasttext.fit(lines, [True] * len(GOOD) + [False] * len(BAD)).write(path)
     return path
 
 
@@ -429,7 +429,7 @@ def test_a_classifier_that_would_crash_what_reads_it(
     struct.pack_into(form, data, at % len(data), value)
     (tmp_path / "spoilt.bin").write_bytes(data)
     with pytest.raises(UserError, match=said):
-        fasttext_model.checked(tmp_path / "spoilt.bin")
+        fasttext.checked(tmp_path / "spoilt.bin")
 
 
 def test_files_that_are_no_classifier(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caravan.curate import cli, fasttext_kernels, fasttext_model
+from caravan.curate import cli
+from caravan.curate.models import fasttext as own
+from caravan.curate.models import fasttext_kernels
 from caravan.curate.train_quality import Trained, auc, train_quality
 from caravan.errors import UserError
 
@@ -152,7 +154,7 @@ def test_the_command(
     assert model.predict("a clear reason , therefore because")[0] == ("__label__good",)
 
 
-def own_chances(model: fasttext_model.Classifier, line: str) -> dict[str, float]:
+def own_chances(model: own.Classifier, line: str) -> dict[str, float]:
     """The probabilities of the labels, from the matrices, by the description of fastText."""
     number = {word: n for n, (word, _) in enumerate(model.words)}
     words = [*line.split(), "</s>"]
@@ -163,10 +165,7 @@ def own_chances(model: fasttext_model.Classifier, line: str) -> dict[str, float]
             value = ((value ^ ((byte - 256 if byte > 127 else byte) & 0xFFFFFFFF)) * 16777619) % (1 << 32)
         return value - (1 << 32) if value >= 1 << 31 else value
 
-    pairs = [
-        len(number) + (hashed(a) * 116049371 + hashed(b)) % (1 << 64) % fasttext_model.BUCKETS
-        for a, b in pairwise(words)
-    ]
+    pairs = [len(number) + (hashed(a) * 116049371 + hashed(b)) % (1 << 64) % own.BUCKETS for a, b in pairwise(words)]
     hidden = model.vectors[[number[w] for w in words if w in number] + pairs].astype(float).mean(0)
     scores = np.exp(model.weights.astype(float) @ hidden)
     return {label: float(p) for (label, _), p in zip(model.labels, scores / scores.sum(), strict=True)}
@@ -179,10 +178,10 @@ def test_fasttext_reads_the_file_as_it_was_meant(many: bool, tmp_path: Path) -> 
     texts = [" ".join(rng.choices(words + EVEN, k=20)) for words in (CLEAR, VAGUE) for _ in range(60)]
     good = [n < 60 for n in range(120)]
     chosen = range(120) if many else range(40, 120)
-    lines = fasttext_model.folded(pl.Series(texts)).to_list()
-    model = fasttext_model.fit([lines[i] for i in chosen], [good[i] for i in chosen])
+    lines = own.folded(pl.Series(texts)).to_list()
+    model = own.fit([lines[i] for i in chosen], [good[i] for i in chosen])
     model.write(tmp_path / "q.bin")
-    assert sorted(fasttext_model.checked(tmp_path / "q.bin")) == sorted(fasttext_model.LABELS)
+    assert sorted(own.checked(tmp_path / "q.bin")) == sorted(own.LABELS)
     binding = fasttext.load_model(str(tmp_path / "q.bin"))
     for line in [*lines[::7], "", "unseen words żółć 你 好", "because"]:
         said = dict(zip(*binding.predict(line, k=2), strict=True))
@@ -192,17 +191,17 @@ def test_fasttext_reads_the_file_as_it_was_meant(many: bool, tmp_path: Path) -> 
 @given(st.text())
 @settings(max_examples=300)
 def test_a_folded_text_is_one_line_without_labels(text: str) -> None:
-    (line,) = fasttext_model.folded(pl.Series([text]))
+    (line,) = own.folded(pl.Series([text]))
     assert len(line.splitlines()) <= 1
     assert "\0" not in line
     assert "</s>" not in line
     assert not any(word.startswith("__label__") for word in line.split())
-    assert fasttext_model.folded(pl.Series([line]))[0] == line
+    assert own.folded(pl.Series([line]))[0] == line
 
 
 def test_folded() -> None:
     texts = ["Yes, __label__good it is.\nNext\r\nline", "你好 world", "</s> don't", " \t"]
-    assert fasttext_model.folded(pl.Series(texts)).to_list() == [
+    assert own.folded(pl.Series(texts)).to_list() == [
         "yes , _ _ label _ _ good it is . ⏎ next ⏎ line",
         "你 好 world",
         "< / s > don ' t",

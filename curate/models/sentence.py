@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from caravan.curate.local_model import Device, LocalModel, batches, one_thread
+from caravan.curate.models.folder import Device, LocalModel, batches, one_thread
 from caravan.errors import UserError
 
 Floats = npt.NDArray[np.float64]

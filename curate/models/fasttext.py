@@ -82,7 +82,7 @@ def fit(lines: Sequence[str], good: Sequence[bool], seed: int = 0) -> Classifier
     Stochastic gradient descent in one thread, the rate falling to nought, in an order drawn with `seed`. Only plain
     sums and products of numbers are used: the result does not depend on the machine.
     """
-    from caravan.curate import fasttext_kernels as kernels
+    from caravan.curate.models import fasttext_kernels as kernels
 
     split = [[*line.split(), _END] for line in lines]
     counts = Counter(word for words in split for word in words)

@@ -1,4 +1,4 @@
-"""The inner loop of fitting a classifier as fastText has it (`fasttext_model.py`)."""
+"""The inner loop of fitting a classifier as fastText has it (`fasttext.py`)."""
 
 from typing import Any
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import polars as pl
 
-from caravan.curate import audit_sheet
-from caravan.curate.audit_sheet import Line, Marked
-from caravan.curate.audit_words import Items, tell
+from caravan.curate.auditing import sheet
+from caravan.curate.auditing.evidence import Items, tell
+from caravan.curate.auditing.sheet import Line, Marked
 from caravan.curate.ledger import read_table
 from caravan.errors import UserError
 from caravan.mixtures import manifest
@@ -103,7 +103,7 @@ def draw(mix: Path, path: Path, *, n: int, seed: int) -> Drawn:
     )
     counts = _counts(lost)
     marked = _marks_to_keep(path, drawn)
-    audit_sheet.write(_lines(mix, drawn, filters, counts, _build(lost), marked), path)
+    sheet.write(_lines(mix, drawn, filters, counts, _build(lost), marked), path)
     sizes = dict(drawn.group_by("reason", maintain_order=True).len().iter_rows())
     return Drawn(
         path=path,
@@ -118,7 +118,7 @@ def precision(mix: Path, path: Path) -> Audit:
 
     `UserError` names the row of a mark that is none, and says what is wrong with a file that cannot be read.
     """
-    marked, _ = audit_sheet.read(path)
+    marked, _ = sheet.read(path)
     counts = {line.reason: line.dropped for line in marked}
     filters = {line.reason: line.filter for line in marked}
     notes = _compare(mix, path, marked, counts, filters)
@@ -179,7 +179,7 @@ def _marks_to_keep(path: Path, drawn: pl.DataFrame) -> dict[str, Marked]:
     """What a person wrote into the file that is there, by id. `UserError` where this draw has no place for it."""
     if not path.exists():
         return {}
-    lines, foreign = audit_sheet.read(path)
+    lines, foreign = sheet.read(path)
     fix = "name another file with --file"
     if foreign:
         raise UserError(f"has a column {foreign[0]!r} that would be lost", where=str(path), fix=fix)
