@@ -217,9 +217,8 @@ def family_error(repeats: int, draw: Draw) -> tuple[int, int]:
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     began = time.process_time()
-    print(
-        f"`python benchmarks/interval_coverage.py {repeats}`\n\n| data | repeats | covered | mean width |\n|---|---|---|---|"
-    )
+    print(f"`python benchmarks/interval_coverage.py {repeats}`\n")
+    print("| data | repeats | covered | mean width |\n|---|---|---|---|")
     for words, less, trial in rows():
         draw = np.random.default_rng(2024)
         found = [trial(draw) for _ in range(repeats // less)]

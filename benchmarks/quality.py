@@ -1,11 +1,11 @@
 """The tables of docs/filters/quality.md: the score against people's labels, length beside it on the same pairs.
 
-    python benchmarks/quality.py --data FOLDER [--write] [--most N]
-        [--likelihood FOLDER] [--embedding] [--classifier FILE]     # parts that need a model, each a column
+    python benchmarks/quality.py --data FOLDER [--write]            # the score without a model
+    python benchmarks/quality.py --data FOLDER [--write] [--most N] --likelihood FOLDER --embedding --classifier FILE
     python benchmarks/quality.py --data FOLDER --show 50            # wrong pairs of people's sets, to read
 
-A pair is right where the better answer has the higher score; a tie counts half. `--most` takes the first N pairs of
-each set: a language model takes about a second of CPU for a pair.
+A pair is right where the better answer has the higher score; a tie counts half. With parts that need a model (one or
+more of the three) N pairs of each set are drawn: a language model takes about two seconds of CPU for a pair.
 """
 
 import argparse
@@ -20,14 +20,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from judged import FRESH, MODELS, NEIGHBOURS, PEOPLE, SWAPPED, Pair, frame, judged, judges
+from pydantic import JsonValue
 from tables import into, markdown, share, written_with
 
 from caravan.curate.filters import quality
+from caravan.plugins import load
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Scores = tuple[pl.DataFrame, pl.DataFrame]
 
+SWAPPED_SETS = tuple(f"swapped_{name}" for name in SWAPPED)
+NEIGHBOUR_SETS = tuple(f"neighbour_{name}" for name in NEIGHBOURS)
+MADE = (*SWAPPED_SETS, *NEIGHBOUR_SETS)
 NEAR = 1.25  # lengths differ by a quarter of the shorter at most
 ROWS = 2048  # in one call of the filter, as the main job has them
 
@@ -36,39 +41,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--write", action="store_true", help="into docs/filters/quality.md")
-    parser.add_argument("--most", type=int, help="pairs of a set")
+    parser.add_argument("--most", type=int, default=100, help="pairs of a set that models are asked about")
     parser.add_argument("--show", type=int, help="print so many wrong pairs of each set of people's, and no table")
     parser.add_argument("--likelihood", metavar="FOLDER", help="a language model")
     parser.add_argument("--embedding", action="store_true", help="with the model that the part takes by itself")
     parser.add_argument("--classifier", metavar="FILE", help="fitted by curate train-quality")
     given = parser.parse_args()
-    sets = {name: pairs[: given.most] for name, pairs in judged(given.data).items()}
+    sets = judged(given.data)
+    models: dict[str, dict[str, JsonValue]] = {}
+    if given.likelihood:
+        models["likelihood"] = {"model": given.likelihood}
+    if given.embedding:
+        models["embedding"] = {}
+    if given.classifier:
+        models["classifier"] = {"model": given.classifier}
     if given.show:
         show(sets, given.show)
         return
-    models = {
-        "likelihood": {"model": given.likelihood} if given.likelihood else None,
-        "embedding": {} if given.embedding else None,
-        "classifier": {"model": given.classifier} if given.classifier else None,
-    }
-    columns: dict[str, dict[str, Scores] | None] = {"quality": measured(sets, quality.Settings())}
-    for name, settings in models.items():
-        known = quality.Settings.model_validate({"parts": {name: settings}}) if settings is not None else None
-        columns[f"+ {name}"] = measured(sets, known) if known else None
-    with_all = {name: settings for name, settings in models.items() if settings is not None}
-    if len(with_all) > 1:
-        columns["+ all of these"] = measured(sets, quality.Settings.model_validate({"parts": with_all}))
-    parts: dict[str, Callable[[], str]] = {
-        "people": lambda: people(sets, columns, judges(given.data), given.most),
-        "misled": lambda: misled(sets, columns),
-        "parts": lambda: parts_alone(sets, columns["quality"] or {}),
-        "kept": lambda: kept(given.data),
-    }
-    for mark, work in parts.items():
+    tables: dict[str, Callable[[], str]] = {"models": lambda: with_models(sets, models, given.most)}
+    if not models:
+        scores = measured(sets, quality.Settings())
+        tables = {
+            "people": lambda: people(sets, scores, judges(given.data)),
+            "misled": lambda: misled(sets, scores),
+            "parts": lambda: parts_alone(sets, scores),
+            "kept": lambda: kept(given.data),
+        }
+    packages = ("polars", "numba", *(("torch", "transformers") if models else ()))
+    for mark, work in tables.items():
         text = work()
         print(text, end="\n\n")
         if given.write:
-            into("filters/quality.md", mark, f"{text}\n\n{written_with('polars', 'numba')}.")
+            into("filters/quality.md", mark, f"{text}\n\n{written_with(*packages)}.")
 
 
 def measured(sets: dict[str, list[Pair]], settings: quality.Settings) -> dict[str, Scores]:
@@ -95,24 +99,19 @@ def lengths(pairs: list[Pair]) -> tuple[Floats, Floats]:
     return better, worse
 
 
-def cells(pairs: list[Pair], name: str, columns: dict[str, dict[str, Scores] | None], chosen: Flags) -> list[str]:
+def by_quality(scores: Scores) -> Floats:
+    """Which pairs the score gets right."""
+    better, worse = (side["quality"].to_numpy() for side in scores)
+    return right(better, worse)
+
+
+def cells(pairs: list[Pair], columns: list[Floats], chosen: Flags) -> list[str]:
     """Pairs, how many of them length gets right, and how many each of the columns."""
-    found = [share(float(right(*lengths(pairs))[chosen].sum()), int(chosen.sum()))]
-    for column in columns.values():
-        if column is None:
-            found.append("-")
-            continue
-        values = right(*(side["quality"].to_numpy() for side in column[name]))
-        found.append(share(float(values[chosen].sum()), int(chosen.sum())))
+    found = [share(float(values[chosen].sum()), int(chosen.sum())) for values in (right(*lengths(pairs)), *columns)]
     return [str(int(chosen.sum())), *found]
 
 
-def people(
-    sets: dict[str, list[Pair]],
-    columns: dict[str, dict[str, Scores] | None],
-    published: dict[str, float],
-    most: int | None,
-) -> str:
+def people(sets: dict[str, list[Pair]], scores: dict[str, Scores], published: dict[str, float]) -> str:
     """Sets that people or models judged: all pairs, both halves, lengths within a quarter, the shorter preferred."""
     lines = []
     for name in (*PEOPLE, *MODELS):
@@ -127,21 +126,54 @@ def people(
         }
         if name in PEOPLE:
             cuts |= {", one half of the prompts": half, ", the other half": ~half}
-        lines += [[f"{name}{cut}", *cells(pairs, name, columns, chosen)] for cut, chosen in cuts.items()]
-    table = markdown(["pairs of", "pairs", "longer wins", *columns], lines)
-    if most:
-        return table
+        found = [by_quality(scores[name])]
+        lines += [[f"{name}{cut}", *cells(pairs, found, chosen)] for cut, chosen in cuts.items()]
+    table = markdown(["pairs of", "pairs", "longer wins", "quality"], lines)
     ceiling = ", ".join(f"{name} {share(hits, len(sets['pandalm']))}" for name, hits in published.items())
     return f"{table}\n\nPublished judges on the same pairs of pandalm: {ceiling}."
 
 
-def misled(sets: dict[str, list[Pair]], columns: dict[str, dict[str, Scores] | None]) -> str:
+def misled(sets: dict[str, list[Pair]], scores: dict[str, Scores]) -> str:
     """Sets that are made: answers to other prompts."""
     lines = []
-    for name in (*(f"swapped_{n}" for n in SWAPPED), *(f"neighbour_{n}" for n in NEIGHBOURS)):
+    for name in MADE:
         told = f"{name} (not looked at before)" if name in FRESH else name
-        lines.append([told, *cells(sets[name], name, columns, np.ones(len(sets[name]), np.bool_))])
-    return markdown(["pairs of", "pairs", "longer wins", *columns], lines)
+        lines.append([told, *cells(sets[name], [by_quality(scores[name])], np.ones(len(sets[name]), np.bool_))])
+    return markdown(["pairs of", "pairs", "longer wins", "quality"], lines)
+
+
+def with_models(sets: dict[str, list[Pair]], models: dict[str, dict[str, JsonValue]], most: int) -> str:
+    """The score without and with the parts that need a model, on pairs drawn from each set, and pooled."""
+    drawn = {n: random.Random(11).sample(sets[n], min(most, len(sets[n]))) for n in (*PEOPLE, *MADE)}
+    plain = measured(drawn, quality.Settings())
+    begun = time.process_time()
+    full = measured(drawn, quality.Settings.model_validate({"parts": models}))
+    spent = (time.process_time() - begun) / (2 * sum(map(len, drawn.values())))
+    columns: dict[str, dict[str, Scores]] = {"quality": plain}
+    for name in models:
+        if load("quality_parts", name).KIND == "gate":  # it multiplies the score: no need to measure it again
+            columns[f"+ {name}"] = {n: gated(plain[n], full[n], name) for n in drawn}
+        else:
+            columns[f"+ {name}"] = measured(drawn, quality.Settings.model_validate({"parts": {name: models[name]}}))
+    if len(models) > 1:
+        columns["+ all of these"] = full
+    pooled = {"people's, pooled": PEOPLE, "swapped, pooled": SWAPPED_SETS, "neighbours, pooled": NEIGHBOUR_SETS}
+    lines = []
+    for told, names in {**{n: (n,) for n in drawn}, **pooled}.items():
+        pairs = [pair for n in names for pair in drawn[n]]
+        found = [np.concatenate([by_quality(column[n]) for n in names]) for column in columns.values()]
+        lines.append([told, *cells(pairs, found, np.ones(len(pairs), np.bool_))])
+    table = markdown(["pairs of", "pairs", "longer wins", *columns], lines)
+    return f"{table}\n\nAll of these parts together took {spent:.2f} CPU seconds a row."
+
+
+def gated(plain: Scores, full: Scores, part: str) -> Scores:
+    """The score without models times one gate of theirs."""
+    better, worse = (
+        pl.DataFrame({"quality": without["quality"] * said[f"quality_{part}"]})
+        for without, said in zip(plain, full, strict=True)
+    )
+    return better, worse
 
 
 def parts_alone(sets: dict[str, list[Pair]], scores: dict[str, Scores]) -> str:

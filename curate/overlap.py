@@ -27,9 +27,9 @@ REACH = 3
 class Matches:
     """Rows and entries that share text, sorted by row and item: one entry an item, that with the larger coverage.
 
-    `covered` of the row's words are the item's; `piece` is the share of the item's words that stand in one piece. What is
-    equal: `width[h]` words from word `word[h]` of the entry and from word `place[h]` of all the texts' words, for h from
-    `begin` to `end`.
+    `covered` of the row's words are the item's; `piece` is the share of the item's words that stand in one piece.
+    What is equal: `width[h]` words from word `word[h]` of the entry and from word `place[h]` of all the texts' words,
+    for h from `begin` to `end`.
     """
 
     row: Ints

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from caravan.curate.benchmarks import Loaded, load_items
 from caravan.curate.overlap_kernels import HEAD_BITS, SPREAD, pairs, seeds
+from caravan.curate.short_items import Spans
 from caravan.curate.words import Words, grams, words
 
 Ints = npt.NDArray[np.int64]
@@ -41,6 +42,9 @@ NEAR = 2
 
 SHARED = 16
 """A pair of words that more items of a benchmark share finds none of them."""
+
+BACKGROUND = 100
+"""How many items of a benchmark it takes to tell how frequent a word is; in small ones its length says as much."""
 
 GROUP = 100
 """How many items of a group it takes to tell what is usual in it."""
@@ -101,7 +105,9 @@ def build(benchmarks: Sequence[Loaded], width: int) -> Index:
     items = np.array([len(b.items) for b in benchmarks])
     counted = _counted(made, item, bench)
     frequency = _frequency(made.values, of_word, bench, counted)
-    weight = _weights(made.values, of_word, frequency / items[bench[of_word]], _groups(benchmarks)[item], counted)
+    usual = _usual(texts, made, lengths < 2 * width)
+    share = (frequency + BACKGROUND * usual) / (items[bench[of_word]] + BACKGROUND)
+    weight = _weights(made.values, of_word, share, _groups(benchmarks)[item], counted)
     last = np.append(item[1:] != item[:-1], True)[: len(item)]
     long = lengths >= 2 * width
 

@@ -262,7 +262,7 @@ def windows(
         if telling < fewest:
             continue
         like = shared / (np.sqrt(total * theirs) + smooth)
-        if least[e] < suspected:
+        if spelled[e] >= 0 and least[e] < suspected:
             evidence = spelled[e]
             mine = start
             for k in range(start, start + size):

@@ -43,8 +43,9 @@ Flags = npt.NDArray[np.bool_]
 
 SUSPECTED = 0.45
 ALIKE = 0.5  # of the words alone: with other numbers, a variant
+PROGRAM = 0.08  # what it adds that both are programs
 SMOOTH = 2.0
-BEHIND = 0.04
+BEHIND = 0.05
 FEWEST = 3  # stems that say something, and that a text must share with an item
 LOST, ADDED = 3.0, 0.7
 MOST, LEAST = 8.0, -12.0  # of the evidence of numbers
@@ -57,7 +58,6 @@ _FINE = 1000  # the worth of seeds is counted in whole thousandths
 PASSAGE = 60  # words from which on a question's last sentence is looked for by itself
 ASKED = 0.5  # of the weight of that sentence that must be there with its passage
 TEMPLATE, SEVERAL = 6, 4  # stems in a row that so many items of a benchmark have say nothing of any of them
-GROUP = 100  # items of a group from which on what is usual in it weighs little
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,6 @@ def build(benchmarks: Sequence[Loaded]) -> Index:
     entry, own = _distinct(np.repeat(np.arange(len(texts)), length), made.values)
     whole = entry < len(questions)
     weight, seldom = _weights(own, entry, bench, whole, _sizes(benchmarks))
-    group, sizes = _groups(benchmarks)
-    usual = _weights(own, entry, group[item], whole, sizes)[0]
-    weight = np.where(np.isnan(usual), weight, (weight + usual) / 2)
     usual_stems, usual_weight = _common()
     weight = np.minimum(weight, _looked_up(own, usual_stems, usual_weight))
     weight[(own & np.uint64(1) == 1) | _in_template(made, bench, entry, own)] = 0
@@ -154,7 +151,7 @@ def build(benchmarks: Sequence[Loaded]) -> Index:
     spelled = np.maximum(0, worth - np.bincount(entry, told, minlength=len(texts))).astype(np.float32)
     total = np.bincount(entry, weight, minlength=len(texts))
     share = np.where(several, SHARE, np.maximum(SHARE, _least_share(total)))
-    least = np.where(several, SUSPECTED - BEHIND * MOST, SUSPECTED).astype(np.float32)
+    least = SUSPECTED - np.where(several, BEHIND * MOST, np.where(code, PROGRAM, 0.0)).astype(np.float32)
     return Index(
         texts=texts,
         item=item,
@@ -167,7 +164,7 @@ def build(benchmarks: Sequence[Loaded]) -> Index:
         width=(1.7 * length + 6).astype(np.int32),
         least=least,
         told=told,
-        spelled=spelled,
+        spelled=np.where(code, np.float32(-1), spelled),
         known=known,
         known_weight=known_weight,
         known_offsets=np.searchsorted(known_bench, np.arange(len(benchmarks) + 1)),
@@ -245,20 +242,12 @@ def _sizes(benchmarks: Sequence[Loaded]) -> Ints:
     return np.array([len(b.items) for b in benchmarks], dtype=np.int64)
 
 
-def _groups(benchmarks: Sequence[Loaded]) -> tuple[Ints, Ints]:
-    """The number of each item's group over all benchmarks, and the items of each group, 0 for small ones."""
-    names = [f"{n}\0{item.group}" for n, b in enumerate(benchmarks) for item in b.items]
-    _, group, sizes = np.unique(names, return_inverse=True, return_counts=True)
-    return group, np.where(sizes >= GROUP, sizes, 0)
-
-
 def _weights(own: Hashes, entry: Ints, part: Ints, whole: Flags, sizes: Ints) -> tuple[Reals, Ints]:
-    """What each stem weighs in the part (benchmark or group) of its entry, and how many items of the part have it."""
+    """What each stem weighs in the benchmark of its entry, and how many items of that have it."""
     key = own * np.uint64(2) + part[entry].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     distinct, place = np.unique(key, return_inverse=True)
     count = np.maximum(1, np.bincount(place[whole], minlength=len(distinct))[place])
-    size = sizes[part[entry]]
-    weight = np.where(size > 0, 1 - np.log(count) / np.log1p(np.maximum(size, 1)), np.nan)
+    weight = np.maximum(0.0, 1 - np.log(count) / np.log1p(sizes[part[entry]]))
     return weight.astype(np.float32), count
 
 
@@ -355,7 +344,7 @@ def suspects(
         near = (f for f in known.get(int(row[t]), ()) if f.item == index.item[e] or f.bench == index.bench[e])
         if any(f.item == index.item[e] or (f.text == t and f.start < stop and start < f.end) for f in near):
             continue
-        one = _judged(index, e, t, float(like[c]), content[start:stop])
+        one = _judged(index, e, t, float(like[c]), content, content[start:stop])
         if one:
             found.setdefault(t, []).append(one._replace(start=start, end=stop))
     return [one for t in sorted(found) for one in _nearest(found[t], index)]
@@ -371,14 +360,14 @@ def _nearest(found: list[Suspect], index: Index) -> Iterator[Suspect]:
     return iter(sorted(taken, key=lambda s: s.item))
 
 
-def _judged(index: Index, e: int, text: int, alike: float, window: str) -> Suspect | None:
+def _judged(index: Index, e: int, text: int, alike: float, content: str, window: str) -> Suspect | None:
     """Decide by the numbers of the window: a rewrite, a variant, or nothing."""
     ours = index.values[e]
     code = bool(index.code[e])
     theirs = Counter(n.value for n in numbers(window))
     common, lost, added = ours & theirs, sum((ours - theirs).values()), sum((theirs - ours).values())
     evidence = sum(information(value) * n for value, n in common.items()) - LOST * lost - ADDED * added
-    similarity = alike if code else alike + BEHIND * min(MOST, max(LEAST, evidence))
+    similarity = alike + (PROGRAM * is_program(content) if code else BEHIND * min(MOST, max(LEAST, evidence)))
     if not code and lost and added and 2 * lost > sum(common.values()) // 2:
         variant, similarity = True, alike if alike >= ALIKE else 0.0
     else:

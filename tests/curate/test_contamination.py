@@ -143,7 +143,105 @@ def test_edited_items(items: Callable[..., str]) -> None:
     short = "What does the keeper of the lighthouse of Kerrin burn in its lamp?"
     choice = items(short)
     assert found([short.replace("does", "did"), ""], choice)
-    assert found([short.replace("of Kerrin ", ""), ""], choice) == {}, "two words of thirteen are too many"
+    assert found([short.replace("of the lighthouse of Kerrin ", ""), ""], choice) == {}, "five words of thirteen"
+
+
+ISLANDS = (
+    "What is the largest ocean in the world?",
+    "When did the ferryman of Hulm retire?",
+    "Which painter drew the lighthouse at Kerrin?",
+    "How many sheep live on the island of Orvay?",
+    "What is the name of the tallest hill in Sarn?",
+    "When was the harbour of Sarn built?",
+    "Who is the mayor of Kerrin?",
+    "How many people live in the town of Hulm?",
+    "Where does the word skerry come from?",
+    "What is the highest tower in the world?",
+)
+
+
+@pytest.mark.parametrize(
+    ("item", "edited"),
+    [
+        (1, "When did the old ferryman of Hulm retire?"),  # put in
+        (1, "When did ferryman of Hulm retire?"),  # left out
+        (1, "When has the ferryman of Hulm retire?"),  # another word
+        (1, "When did the fery man of Hulm retire"),
+        (1, "When did the ferrymen of Hulm retire?"),  # slips of the pen
+        (1, "When did the ferymann of Hulm retire?"),
+        (2, "Which paitner drew the lighthouse at Kerrin?"),
+        (3, "banana many sheep live on the island of Orvay?"),  # at the end of it
+        (5, "When was the harbour of Sarn buitl?"),
+        (6, "Who is mayor of Kerrin?"),
+    ],
+)
+def test_one_word_of_a_short_item_edited(item: int, edited: str, items: Callable[..., str]) -> None:
+    choice = items(*ISLANDS)
+    name = benchmarks.load_items(choice)[0].name
+    if "fery man" in edited:  # one word became two: more than a slip
+        assert found([edited, ""], choice) == {}
+        return
+    kind, coverage = found([f"Hello! {edited}", ""], choice)[f"{name} {name}:{item + 1}"]
+    assert kind == "edited"
+    assert coverage >= 0.5
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "What is the largest country in the world?",
+        "What is the name of the tallest building in Paris?",
+        "Where does the word aurora come from?",
+        "How many people live in the town of Sarn?",  # a word of the benchmark is no slip of another
+        "Who is the mayor of Hulm?",
+    ],
+)
+def test_a_question_about_something_else_is_no_edit(other: str, items: Callable[..., str]) -> None:
+    assert found([other, ""], items(*ISLANDS)) == {}
+
+
+def test_a_long_item_with_a_word_in_ten_edited(items: Callable[..., str]) -> None:
+    dice = random.Random(3)
+    words = [f"word{n}" for n in range(60)]
+    choice = items(" ".join(words))
+    for _ in range(40):
+        for n in dice.sample(range(60), 6):
+            words[n] = dice.choice(["", "rather", f"{words[n]} also"])
+        ((kind, coverage),) = found([f"{FILLER} {' '.join(words)}", ""], choice).values()
+        assert kind == "edited"
+        assert coverage > 0.75
+        words = [f"word{n}" for n in range(60)]
+
+
+def test_whether_the_answer_stands_in_the_row_too(items: Callable[..., str]) -> None:
+    item = {"question": "Which bird nests on the northern moors and calls at dusk?", "answer": "the curlew"}
+    choice = items(item)
+    rows = [
+        [item["question"], "It is the Curlew."],
+        [f"{item['question']} The curlew!", FILLER],
+        [item["question"], "The curlews."],
+        [item["question"], FILLER],
+    ]
+    lines = leaks.table(measure(rows, choice), LIMITS)
+    assert lines["answer"].to_list() == [True, True, False, False]
+    (record,) = leaks.records(lines, contamination.Settings(benchmarks=choice))
+    assert (record.rows_hit, record.rows_answered) == (4, 2)
+
+
+def test_what_is_said_about_a_question_and_answer_pair(items: Callable[..., str]) -> None:
+    """The five cases in which another tool was seen to err or to do well: see the page on contamination."""
+    template = "Select the best translation into predicate logic of the following English sentence."
+    sentences = [f"Every {n} of the valley sings to {m}." for n in ("miller", "smith", "weaver") for m in "abcd"]
+    stories = [f"{template} {sentence}" for sentence in sentences]
+    choice = items({"id": "rolls", "question": GSM, "answer": "33"}, *stories)
+    name = benchmarks.load_items(choice)[0].name
+    assert found([GSM, "33"], choice)[f"{name} rolls"] == ("verbatim", 1.0)
+    assert found([GSM, "I do not know."], choice)[f"{name} rolls"] == ("verbatim", 1.0)
+    assert found([FILLER, f"{GSM} 33"], choice)[f"{name} rolls"] == ("verbatim", 1.0)
+    other_words = "Before midday, 75 of the rolls on six trays of eighteen were sold in a bakery; what remains?"
+    assert found([other_words, "33"], choice) == {}
+    assert found([f"{template} Some dogs in our street bark at Bob.", "Ex(Dx & Bxb)"], choice) == {}
+    assert found([template, "Ex(Dx & Bxb)"], choice) == {}
 
 
 # what is not found
@@ -185,20 +283,27 @@ def test_a_short_item_must_stand_whole_and_alone(items: Callable[..., str]) -> N
         assert reasons([[text, "Yes."]], choice) == ["contaminated"], text
     for text in (
         "Is tap water safe to drink in Japan?",
-        "is the tap water safe to drink?",
         "I ask, is tap water safe to drink?",
+        "Is rain water from a tin roof safe to drink?",
     ):
         assert found([text, "Yes."], choice) == {}, text
 
 
-def test_an_item_of_three_words_is_counted_but_not_looked_for(items: Callable[..., str]) -> None:
-    choice = items("Who founded Uruk?", "In which year was the last wooden bridge of our town taken down?", "")
+def test_an_item_of_two_words_is_counted_but_not_looked_for(items: Callable[..., str]) -> None:
+    choice = items("Define Uruk", "In which year was the last wooden bridge of our town taken down?", "")
     setting = contamination.Settings(benchmarks=choice)
     rows = measure(
-        [["Who founded Uruk?", ""], ["In which year was the last wooden bridge of our town taken down?", ""]], choice
+        [["Define Uruk", ""], ["In which year was the last wooden bridge of our town taken down?", ""]], choice
     )
     (record,) = leaks.records(leaks.table(rows, LIMITS), setting)
     assert (record.items, record.too_short, record.hit, record.rows_hit) == (3, 2, 1, 1)
+
+
+def test_an_item_of_three_words_must_be_a_sentence_word_for_word(items: Callable[..., str]) -> None:
+    choice = items("Who founded Uruk?")
+    assert found(["Tell me. Who founded Uruk?", ""], choice)
+    for text in ("Who founded Uruk and Ur?", "Who founded Rome?", "who built Uruk?"):
+        assert found([text, ""], choice) == {}, text
 
 
 def test_a_passage_alone_is_no_item() -> None:
@@ -266,6 +371,8 @@ def test_tables_and_records() -> None:
         "kind",
         "coverage_item",
         "coverage_row",
+        "similarity",
+        "answer",
         "row_spans",
         "item_spans",
     ]
@@ -281,8 +388,43 @@ def test_tables_and_records() -> None:
     assert (records["mmlu"].hit, records["mmlu"].rows_hit, records["mmlu"].embedded) == (0, 0, True)
     groups = leaks.groups(lines, contamination.Settings())
     english = groups.row(by_predicate=(pl.col("benchmark") == "mgsm") & (pl.col("group") == "en"), named=True)
-    assert english == {"benchmark": "mgsm", "group": "en", "items": 2, "too_short": 0, "hit": 1, "rows_hit": 2}
+    assert {n: v for n, v in english.items() if v} == {
+        "benchmark": "mgsm",
+        "group": "en",
+        "items": 2,
+        "hit": 1,
+        "rows_hit": 2,
+        "rows_answered": 1,
+    }
     assert groups["items"].sum() == sum(len(one.items) for one in benchmarks.load_items(""))
+
+
+def _line(item: str, kind: str, row: int, benchmark: str = "gsm8k") -> dict[str, Any]:
+    return {"row_id": f"f:{row}", "file": "f", "row": row, "benchmark": benchmark, "item": item, "kind": kind,
+            "answer": False}  # fmt: skip
+
+
+def test_each_item_and_each_row_is_counted_once() -> None:
+    lines = pl.DataFrame(
+        [
+            _line("test/0", "rewritten", 1),
+            _line("test/0", "edited", 2),
+            _line("test/1", "variant", 2),
+            _line("test/1", "rewritten", 3),
+            _line("test/2", "variant", 3),
+            _line("test/3", "variant", 4),
+            _line("en/0", "verbatim", 4, "mgsm"),
+        ]
+    )
+    records = {r.name: r for r in leaks.records(lines, contamination.Settings())}
+    gsm = records["gsm8k"]
+    assert (gsm.hit, gsm.suspected, gsm.variants) == (1, 1, 2)
+    assert (gsm.rows_hit, gsm.rows_suspected, gsm.rows_variants) == (1, 2, 1)
+    assert gsm.groups == []
+    assert (gsm.share, gsm.interval[0] < 0.1 < gsm.interval[1]) == (0.1, True)
+    (english,) = (g for g in records["mgsm"].groups if g.name == "en")
+    assert (english.hit, english.rows_hit, records["mgsm"].rows_hit) == (1, 1, 1)
+    assert leaks.hits(lines)["item"].to_list() == ["test/0", "en/0"]
 
 
 def test_no_rows_and_rows_without_messages() -> None:

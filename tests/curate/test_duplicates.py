@@ -246,7 +246,7 @@ def test_one_template_with_many_questions() -> None:
 
 def test_inputs_under_one_long_instruction_stay_though_their_labels_are_the_same() -> None:
     instruction = (
-        "In this task you are given a short report about the weather, written by an observer at a coastal station. Read "
+        "In this task you are given a short report on the weather, written by an observer at a coastal station. Read "
         "it to the end, think about what the observer saw and felt, and decide whether a small boat without an engine "
         "could have left the harbour on that morning. Answer with one word alone, which must be yes or no, and do not "
         "explain your answer. Reports that say nothing of wind or waves are to be answered with no, as are those that "
