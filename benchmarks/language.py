@@ -191,7 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--write", action="store_true", help="into docs/filters/language.md")
-    parser.add_argument("--most", type=int, default=1000, help="texts of each set and language, drawn with a seed")
+    parser.add_argument("--most", type=int, default=400, help="texts of each set and language, drawn with a seed")
     parser.add_argument("--show", type=int, default=0, help="print so many wrong ones of each side instead")
     given = parser.parse_args()
     if given.show:
