@@ -1,7 +1,8 @@
 """Whether a text that shares an item's words is that item, or the same words with other numbers: a variant.
 
-Both are aligned word by word, numbers by their value, so that "ten" is 10 and 1,000 is 1000. What was lost in one place
-and stands in another has moved. Of what is then left
+Both are aligned word by word, numbers by their value, so that "ten" is 10 and 1,000 is 1000. A number that
+stands right where another stood makes a variant. What else was lost in one place and stands in another has moved; of
+what is then left
 
     numbers lost and others there instead     a variant
     numbers lost alone                        an edit
@@ -19,6 +20,7 @@ from caravan.curate.quantities import numbers
 from caravan.curate.words import fold
 
 _WORD = re.compile(r"[^\W_]+")
+_SHORT = 3  # tokens: where so few stand for so few others, no number has moved
 _MANY = 2000  # tokens from which on a text is not aligned: no question is that long
 
 Token = str | float
@@ -48,7 +50,7 @@ def other_numbers(question: str, stretch: str, rest: str = "", answer: str = "")
         if tag == "equal" or (tag == "insert" and a in (0, len(ours))):
             continue
         mine, other = _numbers(ours[a:b]), _numbers(theirs[c:d])
-        if a > 0 and b < len(ours) and mine - other and other - mine:
+        if max(b - a, d - c) <= _SHORT and mine - other and other - mine:
             return True
         lost, added = lost + (mine - other), added + (other - mine)
     lost, added = lost - added, added - lost

@@ -44,7 +44,7 @@ Flags = npt.NDArray[np.bool_]
 SUSPECTED = 0.45
 ALIKE = 0.5  # of the words alone: with other numbers, a variant
 PROGRAM = 0.08  # what it adds that both are programs
-SMOOTH = 2.0
+SMOOTH = 1.8
 BEHIND = 0.05
 FEWEST = 3  # stems that say something, and that a text must share with an item
 LOST, ADDED = 3.0, 0.7
@@ -53,7 +53,7 @@ MOST, LEAST = 8.0, -12.0  # of the evidence of numbers
 SEEDS = 10  # of an entry: its rarest stems, by which it is looked for
 FREQUENT, DULL = 200, 0.2  # stems of so many items, or of so little weight, are no seeds
 SELDOM, TELLING = 32, 0.55  # but for the first three, seeds are of fewer items, and of more weight
-SHARE = 0.3  # of the weight of an entry's seeds that must stand together
+SHARE = 0.22  # of the weight of an entry's seeds that must stand together
 _FINE = 1000  # the worth of seeds is counted in whole thousandths
 PASSAGE = 60  # words from which on a question's last sentence is looked for by itself
 ASKED = 0.5  # of the weight of that sentence that must be there with its passage
@@ -149,7 +149,7 @@ def build(benchmarks: Sequence[Loaded]) -> Index:
     told = _told(texts, entry, own)
     worth = [sum(information(value) * n for value, n in v.items()) for v in values]
     spelled = np.maximum(0, worth - np.bincount(entry, told, minlength=len(texts))).astype(np.float32)
-    total = np.bincount(entry, weight, minlength=len(texts))
+    total = np.bincount(entry, weight, minlength=len(texts)).astype(np.float64)
     share = np.where(several, SHARE, np.maximum(SHARE, _least_share(total)))
     least = SUSPECTED - np.where(several, BEHIND * MOST, np.where(code, PROGRAM, 0.0)).astype(np.float32)
     return Index(
@@ -214,11 +214,8 @@ def _in_template(made: Stems, bench: Ints, entry: Ints, own: Hashes) -> Flags:
     """
     runs = grams(Words(made.values, made.offsets), TEMPLATE)
     run_entry = np.repeat(np.arange(len(bench)), np.diff(runs.offsets))
-    part, value = _distinct(
-        run_entry, runs.values ^ (bench[run_entry].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-    )
-    distinct, counts = np.unique(value, return_counts=True)
     keys = runs.values ^ (bench[run_entry].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    distinct, counts = np.unique(_distinct(run_entry, keys)[1], return_counts=True)
     shared = counts[np.searchsorted(distinct, keys)] >= SEVERAL
     at = (made.offsets[run_entry] + np.arange(len(run_entry)) - runs.offsets[run_entry])[shared]
     covered = np.zeros(len(made.values), dtype=np.bool_)
@@ -300,6 +297,9 @@ def _seeds(entry: Ints, own: Hashes, count: Ints, weight: Reals, share: npt.NDAr
     return Seeds(*table(vocabulary, bits), starts, posting[by_word], limits)
 
 
+_FUNCTION = re.compile(r"\b(?:def|function|func|fn)\s+\w+\s*[(<]|\w\s*\([^()\n]{0,200}\)[^\n;]{0,60}\{")
+"""A function of a program, in whatever language."""
+
 _EXAMPLES = re.compile(r"^[ \t]*>>>.*\n.*$|^[ \t]*(?:for )?examples?\b[^\n]{0,12}:?[ \t]*\n(?s:.*)", re.M | re.I)
 """The examples in a program's documentation: a rewrite has others, and their words say nothing of the task."""
 
@@ -315,7 +315,7 @@ def _last_sentence(question: str) -> str:
 def suspects(
     texts: pl.Series, number: pl.Series, row: Ints, index: Index, known: Mapping[int, Sequence[Found]]
 ) -> list[Suspect]:
-    """What of the texts is an item in other words, by text; they are numbered `number`, and `row[t]` is the row of text t.
+    """What of the texts is an item in other words, by text; text i is `number[i]`, and that of row `row[number[i]]`.
 
     `known` has what of each row is known to be an item's: such an item is not looked for again in the row, nor others
     of its benchmark where it stands. Of one stretch of a text the item of each benchmark is given that it is most like.
@@ -367,7 +367,10 @@ def _judged(index: Index, e: int, text: int, alike: float, content: str, window:
     theirs = Counter(n.value for n in numbers(window))
     common, lost, added = ours & theirs, sum((ours - theirs).values()), sum((theirs - ours).values())
     evidence = sum(information(value) * n for value, n in common.items()) - LOST * lost - ADDED * added
-    similarity = alike + (PROGRAM * is_program(content) if code else BEHIND * min(MOST, max(LEAST, evidence)))
+    if code:
+        similarity = alike + PROGRAM * bool(_FUNCTION.search(content))
+    else:
+        similarity = alike + BEHIND * min(MOST, max(LEAST, evidence))
     if not code and lost and added and 2 * lost > sum(common.values()) // 2:
         variant, similarity = True, alike if alike >= ALIKE else 0.0
     else:

@@ -60,6 +60,7 @@ COLUMNS: dict[str, pl.DataType] = {
 
 VERBATIM = 0.95
 HALF = 0.5  # of coverage: an item of which a row holds less is looked for in other words as well
+AROUND = 200  # characters beside what is found, if less than all is, in which the other numbers of an item may stand
 FLOOR = 0.3  # of coverage: what shares less with an item is not stored, so no limit may lie below it
 
 
@@ -226,7 +227,12 @@ def _is_variant(item: Item, rows: _Rows, row: int, runs: list[_Run], spans: list
         if sum(run.end - run.start for run in place) < largest / 2:
             continue
         text = rows.texts[place[0].text]
-        stretch = text[max(0, place[0].start - 2 * before) : place[-1].end + 2 * after]
+        begin, end = place[0].start, place[-1].end
+        if before:
+            begin = max(0, begin - 2 * before - AROUND)
+        if after:
+            end += 2 * after + AROUND
+        stretch = text[begin:end]
         if not other_numbers(item.question, stretch, rest, item.answer):
             return False
     return True

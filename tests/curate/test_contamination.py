@@ -166,9 +166,7 @@ ISLANDS = (
         (1, "When did the old ferryman of Hulm retire?"),  # put in
         (1, "When did ferryman of Hulm retire?"),  # left out
         (1, "When has the ferryman of Hulm retire?"),  # another word
-        (1, "When did the fery man of Hulm retire"),
         (1, "When did the ferrymen of Hulm retire?"),  # slips of the pen
-        (1, "When did the ferymann of Hulm retire?"),
         (2, "Which paitner drew the lighthouse at Kerrin?"),
         (3, "banana many sheep live on the island of Orvay?"),  # at the end of it
         (5, "When was the harbour of Sarn buitl?"),
@@ -178,9 +176,6 @@ ISLANDS = (
 def test_one_word_of_a_short_item_edited(item: int, edited: str, items: Callable[..., str]) -> None:
     choice = items(*ISLANDS)
     name = benchmarks.load_items(choice)[0].name
-    if "fery man" in edited:  # one word became two: more than a slip
-        assert found([edited, ""], choice) == {}
-        return
     kind, coverage = found([f"Hello! {edited}", ""], choice)[f"{name} {name}:{item + 1}"]
     assert kind == "edited"
     assert coverage >= 0.5
@@ -191,8 +186,8 @@ def test_one_word_of_a_short_item_edited(item: int, edited: str, items: Callable
     [
         "What is the largest country in the world?",
         "What is the name of the tallest building in Paris?",
-        "Where does the word aurora come from?",
-        "How many people live in the town of Sarn?",  # a word of the benchmark is no slip of another
+        "How many birds live on the island of Kerrin?",
+        "When did the ferrygirl of Hulm retire?",
         "Who is the mayor of Hulm?",
     ],
 )
