@@ -30,6 +30,7 @@ from caravan.curate.benchmarks import Item, load_items
 from caravan.curate.filters import contamination
 from caravan.curate.single import convert
 from caravan.curate.words import Words, grams, words
+from caravan.proportions import wilson
 
 SEED = 19
 PLANTED = 300  # items of each benchmark
@@ -200,38 +201,45 @@ def rules(choice: str) -> dict[str, Callable[[Sequence[Turns]], Found]]:
     }
 
 
-def decon(python: str, choice: str) -> Callable[[Sequence[Turns]], Found]:
-    """The package `decontaminate` in a Python of its own, with its own settings, on the texts of rows."""
+def decon(python: str, choice: str, *, answers: bool) -> Callable[[Sequence[Turns]], Found]:
+    """The package `decontaminate` in a Python of its own, on the texts of rows, as it is but for `index_answers`."""
+    items = [(loaded.name, item) for loaded in load_items(choice) for item in loaded.items]
 
     def run(rows: Sequence[Turns]) -> Found:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             for name in ("train", "evals", "report"):
                 (place / name).mkdir()
-            with (place / "evals/items.jsonl").open("w") as file:
-                for loaded in load_items(choice):
-                    for item in loaded.items:
-                        fields = {"eval_key": loaded.name, "doc_id": item.id, "question": item.question}
-                        file.write(json.dumps(fields | {"answer": item.answer, "eval_instance_index": item.id}) + "\n")
-            with (place / "train/rows.jsonl").open("w") as file:
-                for row in rows:
-                    file.write(json.dumps({"text": "\n".join(content for _, content in row)}) + "\n")
-            subprocess.run([*python.split(), "-c", _DECON, folder], check=True, capture_output=True)
+            fixed = {"config": "default", "split": "test", "passage": "", "is_correct": True}
+            lines = [
+                fixed
+                | {"eval_key": name, "eval_instance_index": n, "doc_id": n, "fingerprint": f"{n:016x}"}
+                | {"question": item.question, "answer": item.answer}
+                for n, (name, item) in enumerate(items)
+            ]
+            _write(place / "evals/items.jsonl", lines)
+            _write(place / "train/rows.jsonl", [{"text": "\n".join(c for _, c in row)} for row in rows])
+            subprocess.run([python, "-c", _DECON, folder, str(int(answers))], check=True, capture_output=True)
             found: Found = [set() for _ in rows]
             for path in (place / "report").rglob("*.jsonl"):
-                for line in path.read_text().splitlines():
+                for line in path.read_text(encoding="utf-8").splitlines():
                     hit = json.loads(line)
-                    found[hit["training_line"]].add((hit["eval_key"], str(hit["doc_id"])))
+                    name, item = items[int(hit["eval_instance_index"])]
+                    found[hit["training_line"]].add((name, item.id))
             return found
 
     return run
 
 
+def _write(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
 _DECON = """
 import sys, decon
-config = decon.Config(training_dir=sys.argv[1] + "/train", evals_dir=sys.argv[1] + "/evals",
-                      report_output_dir=sys.argv[1] + "/report", content_key="text")
-decon.detect(config)
+folder, answers = sys.argv[1:]
+decon.detect(decon.Config(training_dir=folder + "/train", evals_dir=folder + "/evals",
+                          report_output_dir=folder + "/report", index_answers=answers == "1"))
 """
 
 
@@ -241,7 +249,9 @@ decon.detect(config)
 def planted(data: Path, sets: dict[str, list[Turns]], tools: dict[str, Callable[[Sequence[Turns]], Found]]) -> str:
     choice = str(data / "benchmarks")
     filler = [row for row in sets["dolly"] if len(row) == 2]
-    by_benchmark, by_place, compared = [], [], []
+    compared = list[list[object]]()
+    known = leaks.items(contamination.Settings(benchmarks=choice))
+    short = set(known.filter("too_short").select("benchmark", "item").rows())
     of_place: dict[str, list[object]] = {}
     of_benchmark: dict[str, list[object]] = {}
     for rate in RATES:
@@ -250,7 +260,8 @@ def planted(data: Path, sets: dict[str, list[Turns]], tools: dict[str, Callable[
         hit = [_named(p, leaked(m)) for p, m in zip(plants, matches, strict=True)]
         seen = [_named(p, ((m["benchmark"], m["item"]) for m in ms)) for p, ms in zip(plants, matches, strict=True)]
         for name, index in _parts(plants, lambda p: p.benchmark):
-            of_benchmark.setdefault(name, [name, len(index)]).extend(
+            untried = sum((name, plants[n].item.id) in short for n in index)
+            of_benchmark.setdefault(name, [name, len(index), untried]).extend(
                 [
                     share(sum(hit[n] for n in index), len(index)),
                     f"{100 * sum(seen[n] for n in index) / len(index):.1f}%",
@@ -264,15 +275,14 @@ def planted(data: Path, sets: dict[str, list[Turns]], tools: dict[str, Callable[
             cells.append(share(sum(_named(p, f) for p, f in zip(plants, found, strict=True)), len(plants)))
         compared.append(cells)
         print(f"planted at {rate:.0%}", file=sys.stderr, flush=True)
-    by_benchmark, by_place = list(of_benchmark.values()), list(of_place.values())
     heads = [f"{rate:.0%}{what}" for rate in RATES for what in ("", ", or suspected")]
     return "\n\n".join(
         [
             f"Share of planted items that are found as leaks, by the share of their words that are edited ({PLANTED} "
             "items of each benchmark, too short ones among them); and of those found or suspected.",
-            markdown(["benchmark", "items", *heads], by_benchmark),
+            markdown(["benchmark", "items", "too short", *heads], list(of_benchmark.values())),
             "The same items by where they were put:",
-            markdown(["place", "items", *(f"{rate:.0%}" for rate in RATES)], by_place),
+            markdown(["place", "items", *(f"{rate:.0%}" for rate in RATES)], list(of_place.values())),
             "All of them, beside the rules of others:",
             markdown(["edited", "caravan", *tools], compared),
         ]
@@ -326,11 +336,19 @@ def clean(data: Path, sets: dict[str, list[Turns]], tools: dict[str, Callable[[S
         flags["variants"] = sum(any(m["kind"] == "variant" for m in ms) for ms in matches)
         flags |= {tool: sum(map(bool, run(rest))) for tool, run in tools.items()}
         sums.update(flags | {"rows": len(rest), "held": sum(holds)})
-        lines.append([name, f"{sum(holds):,}", f"{len(rest):,}", *(share(n, len(rest)) for n in flags.values())])
+        lines.append([name, f"{sum(holds):,}", f"{len(rest):,}", *(flagged(n, len(rest)) for n in flags.values())])
         print(f"clean: {name}", file=sys.stderr, flush=True)
-    lines.append(["**all**", f"{sums['held']:,}", f"{sums['rows']:,}", *(share(sums[n], sums["rows"]) for n in flags)])
+    lines.append(
+        ["**all**", f"{sums['held']:,}", f"{sums['rows']:,}", *(flagged(sums[n], sums["rows"]) for n in flags)]
+    )
     head = ["rows of", "hold an item word for word", "others", "caravan", "its suspected", "its variants", *tools]
     return f"Share of the other rows that are flagged.\n\n{markdown(head, lines)}"
+
+
+def flagged(rows: int, of: int) -> str:
+    """A small share with its interval."""
+    low, high = wilson(rows, of)
+    return f"{100 * rows / of:.2f}% [{100 * low:.2f}, {100 * high:.2f}]"
 
 
 def bands(data: Path, sets: dict[str, list[Turns]]) -> str:
@@ -378,7 +396,12 @@ def main() -> None:
     given = parser.parse_args()
     sets = read(given.data)
     choice = str(given.data / "benchmarks")
-    tools = rules(choice) | ({"decon": decon(given.decon, choice)} if given.decon else {})
+    tools = rules(choice)
+    if given.decon:
+        tools |= {
+            "decon": decon(given.decon, choice, answers=True),
+            "decon, no answers": decon(given.decon, choice, answers=False),
+        }
     parts: dict[str, Callable[[], str]] = {
         "planted": lambda: planted(given.data, sets, tools),
         "clean": lambda: clean(given.data, sets, tools),

@@ -5,7 +5,7 @@ models       alpaca_eval, alpaca_eval_2 (preferences of GPT-4 and GPT-4 Turbo), 
              people's labels
 construction swapped_*: a good answer against the answer to another prompt of the same set
              neighbour_*: a good answer against the answer to the most similar other prompt of its set, and only
-             pairs whose wrong answer is the longer one: "the longer answer wins" is never right on them
+             pairs whose wrong answer is no shorter: "the longer answer wins" is at best a tie on them
 """
 
 import json

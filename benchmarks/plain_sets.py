@@ -1,6 +1,6 @@
 """Rows of the real files, and plain Python sets of what they say: the filter's rule for duplicates, written down again.
 
-It shares no code with the filter, so that the one can be held against the other.
+Of templates it knows nothing. It shares no code with the filter, so that the one can be held against the other.
 """
 
 import re
@@ -78,5 +78,5 @@ def answers_alike(a: Turns, b: Turns) -> bool:
 
 
 def repeats(a: Turns, b: Turns) -> bool:
-    """What the filter says that it drops."""
+    """What the filter says that it drops, where nothing is a template."""
     return jaccard(a, b) >= THRESHOLD and answers_alike(a, b)

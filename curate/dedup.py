@@ -2,20 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 from pydantic import JsonValue
 
 from caravan.curate.decide import decide, link, writers
 from caravan.curate.engine import StartMethod
-from caravan.curate.filters.duplicates import NEAR
+from caravan.curate.filters.duplicates import NEAR, Key
 from caravan.curate.gather import Gathered
 from caravan.curate.ledger import row_id
 from caravan.curate.single import check_out, gather_data, write_frame
 from caravan.terminal import Progress
 
-Key = Literal["prompt", "response", "conversation"]
 KEEP = ("human", "quality", "length")  # what makes the better row
 
 
@@ -50,9 +49,9 @@ def dedup(
     """Drop rows whose `key` text repeats a better row's, word for word or with a similarity of at least `threshold`.
 
     The better row is the one whose answers people wrote, where that is known, then the one of higher quality, then the
-    longer, then the smaller id. With `exact` no pair at or
-    above the threshold is missed (a prefix-filter join instead of LSH). With `out` the kept rows are written there,
-    pairs and groups beside it (`OUT.pairs.parquet`, `OUT.groups.parquet`).
+    longer, then the smaller id. With `exact` no pair at or above the threshold is missed (a prefix-filter join instead
+    of LSH). With `out` the kept rows are written there, pairs and groups beside it (`OUT.pairs.parquet`,
+    `OUT.groups.parquet`).
     """
     check_out(out)
     settings: dict[str, JsonValue] = {

@@ -14,7 +14,7 @@ import polars as pl
 
 from caravan.curate.overlap_index import Grams, Index
 from caravan.curate.overlap_kernels import align, cover, extend, find, find_pairs
-from caravan.curate.short_items import HELD, LOST, Pair, Spans, stands, with_slips
+from caravan.curate.short_items import HELD, LOST, Pair, Spans, is_literal, stands, with_slips
 from caravan.curate.words import Words, fold, grams
 
 Ints = npt.NDArray[np.int64]
@@ -149,12 +149,16 @@ def _whole(read: Words, texts: pl.Series, index: Index, entry: Ints, word: Ints,
     ends = np.searchsorted(case, np.arange(len(entry) + 1))
     keep, slips = sure[case], list[tuple[int, Pair]]()
     reader = _Reader(read, texts, index)
-    for n in np.flatnonzero(~sure & (held > 0)).tolist():
+    literal = index.literal[entry]
+    for n in np.flatnonzero((~sure | literal) & (held > 0)).tolist():
         some = slice(ends[n], ends[n + 1])
+        if literal[n]:
+            keep[some] = is_literal(index.texts[entry[n]], texts[int(text[n])])
+            continue
         pairs_ = reader.stands(int(entry[n]), int(text[n]), word[some], place[some])
         keep[some] = bool(pairs_)
         slips += [(n, pair) for pair in pairs_ if pair.slip]
-    more = np.array([(n, pair.word, pair.place) for n, pair in slips], dtype=np.int64).reshape(-1, 3).T
+    more = np.array([(n, pair.word, low[n] + pair.place) for n, pair in slips], dtype=np.int64).reshape(-1, 3).T
     case, word, place = (np.concatenate([a[keep], b]) for a, b in zip((case, word, place), more, strict=True))
     part = np.repeat([1.0, 0.5], [keep.sum(), len(slips)])
     return Hits(entry[case], word, place, np.ones(len(case), dtype=np.int64), part)

@@ -43,6 +43,9 @@ NEAR = 2
 SHARED = 16
 """A pair of words that more items of a benchmark share finds none of them."""
 
+ALIKE = 3
+"""Items that differ only in what is no word (brackets, signs): more than this must each stand sign for sign."""
+
 BACKGROUND = 100
 """How many items of a benchmark it takes to tell how frequent a word is; in small ones its length says as much."""
 
@@ -72,9 +75,9 @@ class Index:
     """Items of several benchmarks. An entry is one text by which an item is looked for; most items have one.
 
     `item[e]` is the number of entry e's item over all benchmarks, and `question[e]` how many of its words are the
-    question's (the options follow); `weight` is of each of `words`. A word's hash ^
-    `mark[e]` is one of `known` if entry e's benchmark has the word; `checked[i]`: item i can be found. An entry with
-    `whole[e]` must stand in a text whole, with at most `edits[e]` of its words edited.
+    question's (the options follow); `weight` is of each of `words`. A word's hash ^ `mark[e]` is one of `known` if
+    entry e's benchmark has the word; `checked[i]`: item i can be found. An entry with `whole[e]` must stand in a text
+    whole, with at most `edits[e]` of its words edited, and one with `literal[e]` sign for sign.
     """
 
     texts: list[str]
@@ -87,6 +90,7 @@ class Index:
     checked: Bools
     whole: Bools
     edits: Ints
+    literal: Bools
     wide: Grams
     short: Grams
 
@@ -103,7 +107,8 @@ def build(benchmarks: Sequence[Loaded], width: int) -> Index:
     made = words(texts)
     lengths, of_word = np.diff(made.offsets), np.repeat(np.arange(len(texts)), np.diff(made.offsets))
     items = np.array([len(b.items) for b in benchmarks])
-    counted = _counted(made, item, bench)
+    counted, alike = _counted(texts, made, item, bench)
+    literal = alike > ALIKE
     frequency = _frequency(made.values, of_word, bench, counted)
     usual = _usual(texts, made, lengths < 2 * width)
     share = (frequency + BACKGROUND * usual) / (items[bench[of_word]] + BACKGROUND)
@@ -121,7 +126,7 @@ def build(benchmarks: Sequence[Loaded], width: int) -> Index:
     for k in range(width):
         weighed[(made.offsets[entry] + word + k)[template & long[entry]]] = 0.0
     left = np.bincount(of_word, weighed > 0, minlength=len(texts)) >= np.maximum(PARTS, lengths // 4)
-    use = (long & left)[entry] & ~template
+    use = (long & left & ~literal)[entry] & ~template
     parts = _holds(entry[use], len(texts))
     exact = long & ~parts & last
     quarter = 4 * word // np.maximum(1, np.diff(run.offsets))[entry]
@@ -132,12 +137,13 @@ def build(benchmarks: Sequence[Loaded], width: int) -> Index:
     rare = frequency <= np.maximum(3, items // 100)[bench[of_word]]
     own = _holds(of_word[rare], len(texts))
     edits = np.where(long, lengths // (2 * width), np.where(own, np.maximum(1, 4 * lengths // (3 * width)), 0))
+    edits[literal] = 0
     short, brief = _short(made, bench, counted, frequency, (own | (lengths >= width)) & ~long, last, edits, width)
     checked = np.zeros(items.sum(), dtype=np.bool_)
     checked[item[parts | exact | brief]] = True
     mark = bench.astype(np.uint64) * SPREAD
     known = np.unique(made.values ^ mark[of_word])
-    return Index(texts, item, mark, question, made, known, weight, checked, exact | ~long, edits, wide, short)
+    return Index(texts, item, mark, question, made, known, weight, checked, exact | ~long, edits, literal, wide, short)
 
 
 def _short(
@@ -224,17 +230,23 @@ def _entries(benchmarks: Sequence[Loaded], width: int) -> tuple[list[str], Ints,
     return texts, item_of, of_item[item_of], lengths[item_of]
 
 
-def _counted(text_words: Words, item: Ints, bench: Ints) -> Bools:
-    """Which entries count towards the frequency of an n-gram: of each item its longest, of equal texts the first."""
-    seen = set[tuple[int, bytes]]()
+def _counted(texts: list[str], made: Words, item: Ints, bench: Ints) -> tuple[Bools, Ints]:
+    """Which entries count towards the frequency of an n-gram: of each item its longest, of equal texts the first.
+
+    And of each entry the number of different texts of its benchmark that have the same words: rows of brackets, say.
+    """
+    seen = set[tuple[int, str]]()
     counts = np.zeros(len(item), dtype=np.bool_)
+    same: dict[tuple[int, bytes], set[str]] = {}
+    ids = []
     for e in range(len(item)):
-        if e + 1 < len(item) and item[e + 1] == item[e]:
-            continue
-        text = (int(bench[e]), text_words.values[text_words.offsets[e] : text_words.offsets[e + 1]].tobytes())
-        counts[e] = text not in seen
-        seen.add(text)
-    return counts
+        text = "".join(texts[e].split())
+        ids.append((int(bench[e]), made.values[made.offsets[e] : made.offsets[e + 1]].tobytes()))
+        same.setdefault(ids[-1], set()).add(text)
+        if e + 1 == len(item) or item[e + 1] != item[e]:
+            counts[e] = (int(bench[e]), text) not in seen
+            seen.add((int(bench[e]), text))
+    return counts, np.array([len(same[words_]) for words_ in ids], dtype=np.int64)
 
 
 def _frequency(values: Hashes, entry: Ints, bench: Ints, counted: Bools) -> Ints:

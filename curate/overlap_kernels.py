@@ -154,7 +154,10 @@ def align(
         for i in range(length):
             for d in range(2 * edits[e] + 1):
                 at = begin[h] + i + ((d + 1) // 2 if d % 2 else -(d // 2))
-                if low[h] <= at < high[h] and values[at] == item_values[first + i]:
+                if not low[h] <= at < high[h] or values[at] != item_values[first + i]:
+                    continue
+                # Where nothing is asked of the weight, one word of the text may be two of the item: puzzles repeat.
+                if least[h] == 0 or not (matched[max(0, i - 2 * edits[e]) : i] == at).any():
                     matched[i] = at
                     break
             if matched[i] < 0:

@@ -7,6 +7,7 @@ import polars as pl
 from markupsafe import Markup
 
 from caravan import pages
+from caravan.curate.leaks import SUSPECTED, hits
 from caravan.mixtures.manifest import Leaked, Manifest
 from caravan.pages import Part, number, percent
 
@@ -108,9 +109,8 @@ def contamination(manifest: Manifest, leaks: pl.DataFrame | None) -> Markup:
         by_part = pages.table(["part", *head], marked, "tnnnnnwnnnnn")
         parts.append(pages.fold("By subject, task and language", f"{len(marked)} with something found", by_part))
     if leaks is not None and leaks.height:
-        found = leaks.filter(pl.col("similarity").is_null() & (pl.col("kind") != "variant"))
-        parts += _items(found, "Items found in the most rows", "coverage_item", "most of the item")
-        suspected = leaks.filter(pl.col("kind") == "rewritten")
+        parts += _items(hits(leaks), "Items found in the most rows", "coverage_item", "most of the item")
+        suspected = leaks.filter(pl.col("kind") == SUSPECTED)
         parts += _items(suspected, "Items suspected in the most rows", "similarity", "most alike")
     return pages.section("contamination", title, *parts)
 

@@ -183,10 +183,11 @@ def windows(
     """For each cluster the sentences of `values` between `low` and `high` most like its entry, and how much.
 
     Entry e has the distinct stems `own[offsets[e]:offsets[e + 1]]`, sorted. The stretch of at most `width[e]` stems
-    that shares most is looked for; then the sentences that it lies in are compared, each stem of theirs counted once,
-    with the weights of the benchmark's stems (`known`, sorted), 1 for one of no item and 0 for numbers. What shares
-    too little to reach `least[e]` whatever its sentences hold is left at 0, and so is what would not be suspected even
-    if its spelled numbers (worth `spelled[e]` at most) were all there; a number in digits is worth `told`.
+    that shares most is looked for; then the sentences that it lies in (or `width[e]` stems of them on either side) are
+    compared, each stem of theirs counted once, with the weights of the benchmark's stems (`known`, sorted), 1 for one
+    of no item and 0 for numbers. What shares too little to reach `least[e]` whatever its sentences hold is left at 0,
+    and so is what would not be suspected even if its spelled numbers (worth `spelled[e]` at most) were all there; a
+    number in digits is worth `told`.
     """
     suspected, behind, most_told, lost = rule
     count = len(entry)
@@ -231,9 +232,9 @@ def windows(
         if most < least[e] * (np.sqrt(total * most) + smooth):
             continue
         first, last = begin[c], end[c]
-        while first > low[c] and sentence[first - 1] == sentence[begin[c]]:
+        while first > max(low[c], begin[c] - width[e]) and sentence[first - 1] == sentence[begin[c]]:
             first -= 1
-        while last < high[c] and sentence[last] == sentence[end[c] - 1]:
+        while last < min(high[c], end[c] + width[e]) and sentence[last] == sentence[end[c] - 1]:
             last += 1
         begin[c], end[c] = first, last
         stretch = np.sort(values[first:last])
@@ -259,17 +260,16 @@ def windows(
                     else:
                         b = middle
                 theirs += known_weight[a] if a < stop and known[a] == value else np.float32(1)
-        if telling < fewest:
-            continue
-        like = shared / (np.sqrt(total * theirs) + smooth)
+        evidence, asked = 0.0, least[e]
         if spelled[e] >= 0 and least[e] < suspected:
-            evidence = spelled[e]
-            mine = start
+            evidence, asked = spelled[e], suspected
             for k in range(start, start + size):
                 if told[k] > 0:
                     at = np.searchsorted(stretch, own[k])
                     evidence += told[k] if at < len(stretch) and stretch[at] == own[k] else -lost
-            if like < suspected and like + behind * min(most_told, max(0.0, evidence)) < suspected:
-                continue
-        best[c] = like
+        if telling < fewest - (evidence >= most_told):
+            continue
+        like = shared / (np.sqrt(total * theirs) + smooth)
+        if like + behind * min(most_told, max(0.0, evidence)) >= asked:
+            best[c] = like
     return best, begin, end

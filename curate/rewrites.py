@@ -1,17 +1,18 @@
-"""Which rows hold a benchmark item in other words: retrieval by rare words, and a decision by words and numbers.
+"""Which texts hold a benchmark item in other words: retrieval by rare stems, and a decision by words and numbers.
 
 An entry is an item's question, and of a question with a long passage also its last sentence. Retrieval: where in a
-text enough of an entry's rarest words stand close together (`rewrite_kernels.py`). Decision, on the sentences around:
+text enough of an entry's rarest stems stand close together (`rewrite_kernels.py`). Decision, on the sentences around:
 
     words      weight of the common stems / (geometric mean of the weights of both texts' stems + SMOOTH)
-    numbers    information of the common numbers, less LOST for each number of the item that the row lacks and ADDED
-               for each that it adds; BEHIND of it counts
-    similarity words + numbers; from SUSPECTED on the row is suspected to hold the item
+    numbers    BEHIND for each nat of the numbers in common, less LOST for each number of the item that the text lacks
+               and ADDED for each that it adds; of programs nothing, but PROGRAM if the text holds a function
+    similarity words + numbers; from SUSPECTED on the text is suspected to hold the item
 
-A stem is a word's first five letters, or two neighbouring characters of a script without spaces. In an item of n in a
-benchmark, a word that k items hold weighs 1 - ln k / ln(n + 1), so that templates weigh little; a word of no item
-weighs 1. SMOOTH asks more of short texts. A number of d significant digits carries d ln 10 nats, less 0.8 as small
-numbers are frequent, and six at most. The numbers of programs are examples, and do not count.
+A stem is a word's first five letters, or two neighbouring characters of a script without spaces. In a benchmark of n
+items a stem that k of them have weighs 1 - ln k / ln(n + 1), a stem of no item weighs 1, and common English stems
+weigh no more than `common_stems.py` says. Runs of TEMPLATE stems that SEVERAL items have, a task's template or a shared
+passage, weigh nothing. SMOOTH asks more of short texts. A number of d significant digits carries d ln 10 nats, less
+0.8 as small numbers are frequent, and six at most.
 
 Where the words alone reach ALIKE and other numbers stand for too many of the item's, it is a variant.
 """

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from caravan.curate.words import word_spans, words
+from caravan.curate.words import fold, word_spans, words
 
 HELD = 0.75
 """Share of an item's weight that must be left after edits; words with slips count as left."""
@@ -130,3 +130,15 @@ def is_sentence(text: str, start: int, end: int) -> bool:
     """Whether this part is a sentence, a line or a whole text of its own; brackets, quotes and marks may enclose it."""
     before, after = text[:start].rstrip(_BESIDE), text[end:].lstrip(_BESIDE)
     return before[-1:] in ("", *_ENDS) and after[:1] in ("", *_ENDS)
+
+
+def is_literal(item: str, text: str) -> bool:
+    """Whether the item stands in the text sign for sign, white space apart, and no sign goes on behind it."""
+    wanted, held = (fold("\n".join(map("".join, map(str.split, t.split("\n"))))) for t in (item.strip(), text))
+    at = held.find(wanted)
+    while at >= 0:
+        after = held[at + len(wanted) : at + len(wanted) + 1]
+        if after in ("", "\n") or after.isalnum():
+            return True
+        at = held.find(wanted, at + 1)
+    return False

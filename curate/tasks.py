@@ -151,8 +151,12 @@ def _lettered(_: re.Match[str], e: Exchange) -> float:
     return 1.0 if any(text and text in e.lower for text in told) else 0.6
 
 
+def _is_code(e: Exchange) -> bool:
+    return e.answer.startswith("#!") or len(_CODE.findall(e.lower)) > 1
+
+
 def _code(_: re.Match[str], e: Exchange) -> float:
-    return 1.0 if e.answer.startswith("#!") or len(_CODE.findall(e.lower)) > 1 else 0.5
+    return 1.0 if _is_code(e) else 0.5
 
 
 def _holds(pattern: str, otherwise: float) -> Fit:
@@ -188,9 +192,8 @@ def _sum(found: re.Match[str], e: Exchange) -> float:
 
 
 def _without(found: re.Match[str], e: Exchange) -> float:
-    unwanted = found[1]
-    there = unwanted in e.lower if len(unwanted) == 1 else unwanted in e.words
-    return 0.5 if there else 1.0
+    letter, word = found.groups()
+    return 0.5 if (letter in e.lower if letter else word in e.words) else 1.0
 
 
 def _with(found: re.Match[str], e: Exchange) -> float:
@@ -199,6 +202,8 @@ def _with(found: re.Match[str], e: Exchange) -> float:
 
 
 def _case(found: re.Match[str], e: Exchange) -> float:
+    if _is_code(e):  # which changes the case of other texts
+        return 1.0
     small = "lower" in found[0] or "small" in found[0]
     letters = [c for c in e.answer if c.lower() != c.upper()]
     return 1.0 if sum((c == c.lower()) == small for c in letters) >= 0.9 * len(letters) else 0.6
@@ -224,6 +229,7 @@ _MAKE = r"\b(?:write|create|generate|implement|develop|build|code|construct|desi
 _ENGINE = (
     r"(?:python|java|javascript|typescript|c\+\+|c#|sql|html|css|php|ruby|rust|golang|bash|shell|kotlin|swift|matlab)"
 )
+_GIVEN = r"\b(?:with|given|from|on|under|using)\b"
 RULES = (
     _rule(
         "|".join([*(f"{digit} " for digit in range(10)), *(f" {word} " for word in NUMBERS), *"个種种条项点"]),
@@ -254,12 +260,16 @@ RULES = (
         r" (\d{1,4})[ -](?:words|wörter|palabras|mots)\b",
         r"\b(\d{1,4}) words (?:or less|or fewer|max|at most)",
     ),
-    _rule("words", _at_least, r"\b(?:at least|minimum(?: of)?|no less than|over|more than) (\d{2,4})[ -]words\b"),
+    _rule(
+        "words",
+        _at_least,
+        r"\b(?:at least|minimum(?: of)?|no less than|(?<!no )(?<!not )(?:over|more than)) (\d{2,4})[ -]words\b",
+    ),
     _rule("paragraph", _paragraphs, rf"\b(?:in|with|of|write|a|into) (?:exactly )?{_NUMBER}[ -]paragraphs?\b"),
     _rule(
         "yes or no|yes/no|true or false|true/false|ja oder nein|oui ou non|sí o no|да или нет",
         _yes_or_no,
-        r"\b(?:yes or no|yes/no|true or false|true/false|ja oder nein|oui ou non|sí o no|да или нет)\b",
+        r"\b(?:yes or no|yes/no|true or false|true/false|ja oder nein|oui ou non|sí o no|да или нет)\b(?! question)",
     ),
     _rule(
         " or ",
@@ -275,7 +285,7 @@ RULES = (
         rf"{_MAKE}{_ENGINE}(?!\w)[^.?!\n]{{0,30}}\b(?:function|program|script|code|query|class|method|page|app)\b",
         rf"{_MAKE}(?:sql query|regex|regular expression|(?:function|program|script|class|code) in {_ENGINE})",
     ),
-    _rule("json", _holds(r"[{\[]", 0.5), r"\b(?:in|as|to|into|valid|a) json\b"),
+    _rule("json", _holds(r"[{\[]", 0.5), r"\b(?:in|as|to|into) json\b"),
     _rule(
         "table|tabular",
         _holds(r"\||\t|^\s*[+-]{3,}|<t[dr]", 0.7),
@@ -301,8 +311,8 @@ RULES = (
     _rule(
         "title|headline|slogan|tagline",
         _short,
-        r"\b(?:write|generate|create|suggest|give|come up with|provide|find|propose)\b[^.?!\n]{0,30}"
-        r"\b(?:an?|the) (?:\w+ ){0,3}(?:title|headline|slogan|tagline)\b",
+        r"\b(?:write|generate|create|suggest|give|come up with|provide|find|propose)\b"
+        rf"(?:(?!{_GIVEN})[^.?!\n]){{0,30}}\b(?:an?|the) (?:(?!{_GIVEN})\w+ ){{0,3}}(?:title|headline|slogan|tagline)\b",
     ),
     _rule(
         "summar|tl;dr|tldr|condense|shorten|fasse|résume|resum|кратко|总结|概括",
@@ -331,8 +341,8 @@ RULES = (
     _rule(
         "without|not use|n't use|n’t use|avoid",
         _without,
-        r"(?:without(?: using)?|(?:do not|don['’]t|not) use|avoid(?: using)?)(?: the)? (?:letter|word)s?"
-        r" [\"'“]?([^\W_]+)[\"'”]?",
+        r"(?:without(?: using)?|(?:do not|don['’]t|not) use|avoid(?: using)?)(?: the)?"
+        r" (?:letters? [\"'“]?([^\W_])(?![^\W_])|words? [\"'“]([^\W_]+)[\"'”])",
     ),
     _rule(
         "the word|the phrase|the keyword",

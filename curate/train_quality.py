@@ -117,7 +117,7 @@ def _together(good: pl.DataFrame, bad: pl.DataFrame) -> tuple[pl.DataFrame, int]
     """
     rows = pl.concat([good.with_columns(good=True), bad.with_columns(good=False)])
     rows = (
-        rows.sort("line", "prompt")
+        rows.sort("line", "prompt", "length")
         .group_by("line", maintain_order=True)
         .agg(pl.col("prompt", "length").first(), pl.col("good").first(), sides=pl.col("good").n_unique())
     )

@@ -60,6 +60,7 @@ COLUMNS: dict[str, pl.DataType] = {
 
 VERBATIM = 0.95
 HALF = 0.5  # of coverage: an item of which a row holds less is looked for in other words as well
+FUNCTION = r"\b(?:def|function|func|fn)\s+\w+\s*[(<]"  # of a program
 AROUND = 200  # characters beside what is found, if less than all is, in which the other numbers of an item may stand
 FLOOR = 0.3  # of coverage: what shares less with an item is not stored, so no limit may lie below it
 
@@ -100,7 +101,7 @@ def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     sizes = messages.list.len().fill_null(0).to_numpy().astype(np.int64)
     said = messages.filter(messages.list.len() > 0).explode()
     texts = said.struct.field("content")
-    asks = (said.struct.field("role") != "assistant") | texts.str.contains_any(["def ", "```"])
+    asks = (said.struct.field("role") != "assistant") | texts.str.contains(FUNCTION)
     rows = _Rows(
         texts,
         asks.fill_null(value=False).arg_true(),

@@ -8,8 +8,9 @@ the turns joined by a line break. An empty text is equal and alike to nothing.
 Conversations are alike only if their responses are, too: at least half of the words that occur in either occur in
 both. A long prompt with two short answers, or ten thousand questions under one long instruction, are not one row,
 although most of their text is the same. Nor are they where the answers are the same few labels: shingles that 20 rows
-and more hold are a template, and of rows that are mostly template at least half of the rest must be in both, too. A
-single word within a template is no rest: ten thousand rows that differ in a number are look-alikes.
+and more hold are a template, and of a row that is mostly template the rest counts with the words of its response:
+half of all these must be in both. A single word within a template is no rest: ten thousand rows that differ in a
+number are look-alikes.
 """
 
 import math

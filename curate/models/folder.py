@@ -3,7 +3,6 @@
 Only safetensors are read, no code that a folder brings is run, and no network is asked.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -118,11 +117,17 @@ def checked(folder: Path) -> Path:
 def fingerprint(folder: Path) -> dict[str, JsonValue]:
     """SHA-256 of each file that values depend on, by name: weights, config, tokenizer, chat template."""
     paths = sorted({path for pattern in _READ for path in checked(folder).glob(pattern)})
-    return {path.name: _digest(path, path.stat().st_size, os.stat(path).st_mtime_ns) for path in paths}
+    return {path.name: digest(path) for path in paths}
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, which is read again only where its size or time has changed: each batch asks for it."""
+    found = path.stat()
+    return _digest(path, found.st_size, found.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
-def _digest(path: Path, size: int, changed: int) -> str:  # noqa: ARG001 - a file that was changed is read again
+def _digest(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
     return file_sha256(path)
 
 

@@ -8,13 +8,13 @@ import numpy as np
 from caravan.curate import phrases
 from caravan.curate.exchanges import Exchanges, Floats
 
-VERSION = 2
+VERSION = 3
 KIND: Final = "gate"
 
 AI_DISCLAIMER = phrases.listed(
-    "language model/chatbot/an ai/as ai/artificial/a.i./openai/cutoff/cut-off/training data/modelo de/ ia/inteligencia"
-    "/inteligência/tant qu/modèle/als ki/als eine ki/künstliche/sprachmodell/taalmodel/modello/intelligenza"
-    "/языковая модель/искусственный/как ии/model bahasa/kecerdasan/sebagai ai/人工智能/语言模型/作为"
+    "language model/chatbot/ ai/artificial/a.i./openai/cutoff/cut-off/training data/modelo de/ ia/inteligencia"
+    "/inteligência/tant qu/modèle/als ki/ein ki/eine ki/künstliche/sprachmodell/taalmodel/modello/intelligenza"
+    "/языковая модель/искусственный/как ии/model bahasa/kecerdasan/人工智能/语言模型/作为"
     "/として/なので/であるため/로서/이기 때문",
     r"\bas an? (?:\w+ ){0,2}(?:ai|a\.i\.|artificial intelligence|language model|chatbot)\b",
     r"\bi(?:['’]m| am) (?:just |only |merely )?an? (?:\w+ ){0,2}(?:ai|language model|chatbot)\b",

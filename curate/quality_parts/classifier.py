@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import JsonValue
 
 import caravan.curate.filter as contract
-from caravan.cache import file_sha256
 from caravan.curate.exchanges import Exchanges, Floats
+from caravan.curate.models import folder
 from caravan.errors import UserError, did_you_mean
 
 VERSION = 1
@@ -31,7 +31,7 @@ def fingerprint(settings: Settings) -> dict[str, JsonValue]:
     """SHA-256 of the file."""
     path = Path(settings.model).expanduser()
     try:
-        return {"file": file_sha256(path)}
+        return {"file": folder.digest(path)}
     except OSError as error:
         fix = "fit one with curate train-quality"
         raise UserError(f"cannot be read ({error.strerror})", where=str(path), fix=fix) from None

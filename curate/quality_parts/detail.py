@@ -3,19 +3,19 @@
 from typing import Final
 
 import numpy as np
-import polars as pl
 
 from caravan.curate import phrases
 from caravan.curate.exchanges import Exchanges, Floats, table
 
-VERSION = 2
+VERSION = 3
 KIND: Final = "scale"
 WEIGHT = 0.6
 
-_A_RUN = 5.0  # what it takes to say where a run stands that is taken over, in characters
-_CLOSED, _BRIEF = 30.0, 200.0  # characters that answer a closed question, and fill a sentence or two
+_A_RUN = 5  # what it takes to say where a run stands that is taken over, in characters
+_CLOSED, _BRIEF = 30, 200  # characters that answer a closed question, and fill a sentence or two
 _BEYOND = 0.5  # what the log of more than that counts
-_MUCH = 1500.0  # about a page: more says no more
+_MUCH = 1500  # about a page: more says no more
+_LOG = np.round(np.log1p(np.arange(_MUCH + 1)), 9)  # the last digits of numpy's own depend on the processor
 
 
 def score(e: Exchanges) -> Floats:
@@ -32,12 +32,6 @@ def score(e: Exchanges) -> Floats:
     texts = (*kernels.joined(e.prompts.lower), *kernels.joined(e.answers.lower))
     kernels.news(*texts, e.follows, table(), added, taken)
     closed, brief = phrases.CLOSED.found(e.prompts.task), phrases.BRIEF.found(e.prompts.task)
-    enough = np.where(closed, _CLOSED, np.where(brief, _BRIEF, _MUCH))
-    said = _log1p(np.minimum(_MUCH, added + _A_RUN * taken))
-    asked = _log1p(enough)
-    return 0.3 + 0.7 * (np.minimum(said, asked) + _BEYOND * np.maximum(0.0, said - asked)) / _log1p(np.array([_MUCH]))
-
-
-def _log1p(values: Floats) -> Floats:
-    """As the C library has it: numpy's own depends on the processor."""
-    return pl.Series(values).log1p().to_numpy()
+    said = _LOG[np.minimum(_MUCH, added + _A_RUN * taken)]
+    asked: Floats = _LOG[np.where(closed, _CLOSED, np.where(brief, _BRIEF, _MUCH))]
+    return 0.3 + 0.7 * (np.minimum(said, asked) + _BEYOND * np.maximum(0.0, said - asked)) / _LOG[_MUCH]

@@ -7,7 +7,7 @@ import numpy as np
 from caravan.curate import phrases
 from caravan.curate.exchanges import Exchanges, Floats
 
-VERSION = 1
+VERSION = 2
 KIND: Final = "gate"
 
 # "I can't come" in a letter is no refusal; "I can't help with that" is. So a verb of what assistants do must follow.
@@ -30,7 +30,8 @@ REFUSAL = phrases.listed(
     r"^\W*i(?:['’]m| am) sorry, but (?:i (?:do not|don['’]t) (?:have|know|understand)|there is (?:no|not)|as an)",
     r"^\W*(?:sorry|apologies),? (?:but )?(?:i|that) (?:can(?:no|['’])t|won['’]t|is(?:n['’]t| not) something i)",
     r"\b(?:goes|is) against my (?:programming|guidelines|(?:core )?principles)",
-    r"\b(?:the|this) (?:question|input|request|instruction) (?:is|was) (?:incomplete|unclear|not clear|empty|missing)",
+    r"^\W*(?:unfortunately,? |i(?:['’]m| am) sorry,? (?:but )?)?(?:the|this) (?:question|input|request|instruction)"
+    r" (?:is|was) (?:incomplete|unclear|not clear|empty|missing)",
     r"^\W*(?:lo siento|disculpa|lamento),? (?:pero )?(?:como [^.]{0,60} )?no (?:puedo|tengo|es posible)",
     r"^\W*(?:je suis désolée?|désolée?),? (?:mais )?(?:en tant [^.]{0,60} )?je ne (?:peux|suis|dispose)",
     r"^\W*(?:es tut mir leid|entschuldigung|leider)\b[^.]{0,60} (?:ich kann|kann ich|ich bin|bin ich) [^.]{0,60}nicht",

@@ -1,15 +1,13 @@
 """Whether the answer says the same again and again."""
 
-import zlib
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from caravan.curate import phrases
 from caravan.curate.exchanges import SPACE, Exchanges, Floats, table
 
-VERSION = 2
+VERSION = 3
 KIND: Final = "gate"
 
 
@@ -19,8 +17,6 @@ _REPEATED = {5: 0.15, 10: 0.10}
 _REPEATED_LINES = 0.30
 _CODE_SIGN = r"[{}<>=;|]"
 _CODE_SHARE = 0.03
-# A text that deflates less is not counted through: of 11,000 answers none of those was at three times a limit.
-_COMPRESSIBLE = 0.5
 
 
 def score(e: Exchanges) -> Floats:
@@ -35,7 +31,6 @@ def score(e: Exchanges) -> Floats:
     excess = np.maximum(_repeated_grams(e.answers.lower.filter(chosen)), _repeated_lines(text))
     signs = text.str.count_matches(_CODE_SIGN).to_numpy()
     excess[signs > _CODE_SHARE * text.str.len_chars().to_numpy()] /= 3
-    excess[~phrases.each(_compressible, text, excess > 1)] = 1.0
     values = np.ones(long.size)
     values[long] = np.sqrt(np.clip(1 - (excess - 1) / 7, 0.0, 1.0))
     return values
@@ -70,8 +65,3 @@ def _repeated_lines(texts: pl.Series) -> Floats:
         1 - counted["kinds"].to_numpy() / counted["lines"].to_numpy()
     ) / _REPEATED_LINES
     return excess
-
-
-def _compressible(text: str) -> bool:
-    data = text.encode("utf-8", "surrogatepass")
-    return len(zlib.compress(data, 1)) <= _COMPRESSIBLE * len(data)

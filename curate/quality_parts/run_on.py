@@ -8,14 +8,14 @@ import numpy as np
 from caravan.curate import phrases
 from caravan.curate.exchanges import Exchanges, Floats
 
-VERSION = 1
+VERSION = 2
 KIND: Final = "gate"
 
 MARKS = phrases.listed(
     "<|/inst]/</s>/<s>/##/human:/user:/instruction:",
     r"<\|(?:endoftext|end|im_end|im_start|eot_id|eos|user|assistant|system)\|>|\[/?inst\]|</?s>(?:\s|$)",
-    r"\n[ \t]*#{2,4} ?(?:human|instruction|input|response|user|assistant)\b",
-    r"\n[ \t]*(?:human|user|instruction): ",
+    r"\n#{2,4} ?(?:human|instruction|input|response|user|assistant):",
+    r"\n(?:human|user|instruction): ",
 )
 _IN_PROMPT = re.compile(
     r"<\||\[/?inst|</?s>|#{2,4}|human:|user|instruct|dialog|conversation|chat|template|example|html"

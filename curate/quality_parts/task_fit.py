@@ -11,7 +11,7 @@ import polars as pl
 from caravan.curate import phrases, tasks
 from caravan.curate.exchanges import Exchanges, Flags, Floats
 
-VERSION = 1
+VERSION = 2
 KIND: Final = "gate"
 
 _ANOTHER_SCRIPT, _ONLY_ASKS = 0.5, 0.5

@@ -268,6 +268,23 @@ def test_items_of_template_alone_are_found_whole(items: Callable[..., str]) -> N
     assert found([" ".join(steps), ""], choice) == {}
 
 
+def test_items_that_differ_in_signs_alone_must_stand_sign_for_sign(items: Callable[..., str]) -> None:
+    template = "Close all brackets of this row, and see to it that each of them is closed by its own kind:"
+    rows = ["[ (", "[ ( [", "( ( [", "< [ (", "[ [ [ <", "< ( ["]
+    choice = items(*(f"{template} {row}" for row in rows))
+    name = benchmarks.load_items(choice)[0].name
+    for number, row in enumerate(rows, 1):
+        assert set(found([f"{FILLER}\n{template}  {row}\n{FILLER}", ""], choice)) == {f"{name} {name}:{number}"}
+    assert found([template, ""], choice) == {}
+    assert found([f"{template} {{ <", ""], choice) == {}
+
+
+def test_a_word_of_the_text_is_one_word_of_the_item(items: Callable[..., str]) -> None:
+    choice = items("Are all stars stars?")
+    assert found(["All Stars", ""], choice) == {}
+    assert found(["Are all stars stars?", ""], choice)
+
+
 def test_a_short_item_must_stand_whole_and_alone(items: Callable[..., str]) -> None:
     choice = items("Is tap water safe to drink?")
     for text in (
@@ -588,26 +605,22 @@ def test_mmlu_in_super_natural_instructions(real_data: Path) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize(("rate", "least"), [(0.0, 0.99), (0.05, 0.85)])
 def test_recall_of_planted_items(rate: float, least: float, real_data: Path) -> None:
-    """A hundred items of each benchmark, checked ones, whole or with words dropped, changed or added."""
+    """A hundred items of each benchmark, checked ones, whole or with words left out, changed or added."""
     choice = str(real_data / "benchmarks")
     dice = random.Random(7)
     filler = [row[1] for row in _dolly(real_data)[:2000]]
-    names, rows = [], []
+    short = set(
+        leaks.items(contamination.Settings(benchmarks=choice)).filter("too_short").select("benchmark", "item").rows()
+    )
     for loaded in benchmarks.load_items(choice):
-        for item in dice.sample(loaded.items, 100):
+        some = dice.sample([item for item in loaded.items if (loaded.name, item.id) not in short], 100)
+        rows = []
+        for item in some:
             words = item.question.split(" ")
             for n in range(len(words)):
                 if dice.random() < rate:
                     words[n] = dice.choice(["", "rather", f"{words[n]} also"])
-            names.append((loaded.name, item.id))
             rows.append([f"{dice.choice(filler)}\n\n{' '.join(words)}\n\n{dice.choice(filler)}", dice.choice(filler)])
-    measured = measure(rows, choice)["contamination"].to_list()
-    hit = [
-        any((m["benchmark"], m["item"]) == name and m["coverage_item"] >= LIMITS.coverage for m in matches)
-        for name, matches in zip(names, measured, strict=True)
-    ]
-    short = leaks.items(contamination.Settings(benchmarks=choice)).filter("too_short")
-    checkable = [
-        h for h, name in zip(hit, names, strict=True) if name not in set(short.select("benchmark", "item").rows())
-    ]
-    assert sum(checkable) / len(checkable) >= least
+        lines = leaks.hits(leaks.table(measure(rows, choice), LIMITS)).select("row", "benchmark", "item").rows()
+        hit = [(n, loaded.name, item.id) in lines for n, item in enumerate(some, 1)]
+        assert sum(hit) >= least * len(hit), loaded.name

@@ -7,10 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caravan.curate import phrases
 from caravan.curate.filters import quality
-from caravan.curate.phrases import Phrases
-from caravan.curate.quality_parts import ai_disclaimer, refusal
 from caravan.plugins import find, load
 
 Turn = tuple[str, str]
@@ -96,6 +93,7 @@ def test_a_good_answer_is_good_in_every_part() -> None:
         ("Write a haiku about frost.", "White breath on the glass\na spider's net holds the dawn\nnobody moves yet"),
         ("Ist der Wal ein Fisch? Antworte mit ja oder nein.", "Nein"),
         ("Write an email that turns down an invitation.", "Dear Ana,\n\nI'm sorry, but I can't come. Thank you!"),
+        ("Check a form in Python.", "# If the input is empty, nothing is checked\ncheck(form) if form else None"),
         ("Sing me a line of a love song.", "Oh, I can't help falling for the way you laugh."),
     ],
 )  # fmt: skip
@@ -142,6 +140,7 @@ def test_refusals_in_many_languages(answer: str) -> None:
 DISCLAIMERS = [
     "As an AI language model, I have no favourite.",
     "I'm just an AI, so I cannot taste.",
+    "As a helpful AI, I cannot choose.",
     "I was trained by OpenAI on many texts.",
     "My training data ends before that.",
     "Como modelo de lenguaje, no tengo gustos.",
@@ -166,20 +165,6 @@ def test_disclaimers_in_many_languages(answer: str) -> None:
 )
 def test_other_words_are_no_disclaimer(text: str) -> None:
     assert score("Which cheese is best?", text, "ai_disclaimer") == 1
-
-
-@pytest.mark.parametrize(
-    "listed", [refusal.REFUSAL, ai_disclaimer.AI_DISCLAIMER, phrases.CLOSED, phrases.BRIEF, phrases.TRANSLATE]
-)
-def test_hints_miss_no_phrase(listed: Phrases) -> None:
-    tasks = (
-        "yes or no?/classify this/how many are there/what year was it/who is he/when did it/name a river/pick a) now"
-        "/ja oder nein/summarise briefly/写一句话/translate it/переведи это/一言で要約して/是不是"
-    )
-    texts = [*REFUSALS, *DISCLAIMERS, *tasks.split("/")]
-    matched = [listed.pattern.search(t.lower()) is not None for t in texts]
-    assert any(matched)
-    assert listed.found(pl.Series([t.lower() for t in texts])).tolist() == matched
 
 
 @pytest.mark.parametrize(
@@ -347,6 +332,15 @@ def test_relevance_is_of_the_whole_prompt_and_of_nothing_else() -> None:
         ("Describe the sea in one word.", "The sea is a big body of salty water.", False),
         ("Describe the sea in at most 10 words.", "Salt water as far as the eye can see.", True),
         ("Describe the sea in at most 10 words.", "Salt water as far as one can see, " * 4, False),
+        ("Describe the sea in no more than 50 words.", "Salt water as far as one can see.", True),
+        ("Describe the sea in over 50 words.", "Salt water as far as one can see.", False),
+        ("Write two yes or no questions.", "Is it red? Is it big?", True),
+        ("Write a story with the title Sea.", "She rowed, " * 40, True),
+        ("Write a title for the story.", "She rowed, " * 40, False),
+        ("What is a JSON file?", "A text that names its values.", True),
+        ("Avoid using words that rhyme. What glows?", "The sun that sets.", True),
+        ("Do not use the word 'sun'. What glows?", "The sun that sets.", False),
+        ("Print a line in uppercase in Python.", "print(line.upper())", True),
         ("Is the sky green? Answer yes or no.", "No, it is blue.", True),
         ("Is the sky green? Answer yes or no.", "The sky scatters light of short waves.", False),
         ("Classify the animal as either a mammal or a bird. Bat.", "Mammal", True),
@@ -393,6 +387,8 @@ def test_a_summary_is_shorter_than_its_text() -> None:
         (GOOD + "\n\n### Instruction:\nNow write about thyme.", 0.4),
         (GOOD + "\nHuman: And thyme?", 0.4),
         (GOOD + "\nUser stories are told elsewhere.", 1),
+        (GOOD + "\n\n### User Experience\nPleasant.", 1),
+        (GOOD + "\nservices:\n  user: basil", 1),
     ],
 )
 def test_run_on(answer: str, value: float) -> None:

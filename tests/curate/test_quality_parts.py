@@ -5,11 +5,13 @@ from collections import Counter
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caravan.curate import phrases, tasks, text_kernels
 from caravan.curate.exchanges import Exchanges, Texts, table
+from caravan.curate.phrases import Phrases
 from caravan.curate.quality_part import needs_naming
 from caravan.plugins import find, load
 
@@ -113,46 +115,18 @@ def test_what_was_not_said_before(rows: list[tuple[str, str]]) -> None:
         assert (added[i], taken[i]) == news(asked, said)
 
 
-def test_every_rule_s_hints_miss_no_demand() -> None:
-    asked = [
-        "list five uses of it",
-        "name 12 rivers",
-        "列出三种水果",
-        "explain it in one sentence",
-        "explain it in a sentence.",
-        "explain it in 3 short sentences",
-        "用一句话回答",
-        "say it in one word",
-        "at most 50 words",
-        "in 20 words or less",
-        "at least 100 words",
-        "write two paragraphs",
-        "is it so, yes or no",
-        "true or false",
-        "classify it as red or blue",
-        "a) one b) two",
-        "write a python script",
-        "write a regex",
-        "as json",
-        "as a table",
-        "in bullet points",
-        "write a poem",
-        "write a haiku",
-        "write three questions",
-        "give me a title",
-        "summarize it",
-        "rewrite it",
-        "how many are there",
-        "what is 3 + 4",
-        "without the letter e",
-        "include the word 'it'",
-        "in lowercase",
-    ]
-    for text in asked:
-        found = [rule for rule in tasks.RULES if rule.pattern.search(text)]
-        assert found
-        for rule in found:
-            assert any(hint in text for hint in rule.hints), (text, rule.pattern.pattern)
+LISTS = [(phrases, name) for name in ("CLOSED", "BRIEF", "TRANSLATE")]
+LISTS += [(part, name) for part in PARTS.values() for name, own in vars(part).items() if isinstance(own, Phrases)]
+HINTED: list[Phrases | tasks.Rule] = [*(getattr(*one) for one in LISTS), *tasks.RULES]
+
+
+@pytest.mark.parametrize("listed", HINTED, ids=[*(name for _, name in LISTS), *(rule.hints[0] for rule in tasks.RULES)])
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_whatever_a_pattern_finds_holds_a_hint(listed: Phrases | tasks.Rule, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(listed.pattern)).lower()
+    if found := listed.pattern.search(text):
+        assert any(hint in found[0] for hint in listed.hints)
 
 
 @given(st.lists(st.tuples(texts, texts), min_size=1))

@@ -25,8 +25,8 @@ LEDGER: dict[str, Any] = {
 }  # fmt: skip
 LEAKS: dict[str, Any] = {
     "row_id": pl.String, "file": pl.String, "row": pl.Int64, "benchmark": pl.String, "item": pl.String,
-    "kind": pl.String, "coverage_item": pl.Float64, "coverage_row": pl.Float64,
-    "row_spans": pl.List(pl.List(pl.Int64)), "item_spans": pl.List(pl.List(pl.Int64)),
+    "kind": pl.String, "coverage_item": pl.Float64, "coverage_row": pl.Float64, "similarity": pl.Float64,
+    "answer": pl.Boolean, "row_spans": pl.List(pl.List(pl.Int64)), "item_spans": pl.List(pl.List(pl.Int64)),
 }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def folder(path: Path, names: tuple[str, str] = ("cot", "dolly"), *, leaks: bool
     if leaks:
         found = [
             {"row_id": "a", "benchmark": "gsm8k", "item": f"{names[0]}/7", "kind": "verbatim", "coverage_item": 1.0,
-             "coverage_row": 0.25},
+             "coverage_row": 0.25, "answer": True},
             {"row_id": "b", "benchmark": "gsm8k", "item": f"{names[0]}/7", "kind": "edited", "coverage_item": 0.7,
              "coverage_row": 0.5},
             {"row_id": "c", "benchmark": "gsm8k", "item": "other", "kind": "verbatim", "coverage_item": 0.9,
@@ -167,7 +167,7 @@ def test_the_page_shows_the_numbers_of_the_files(tmp_path: Path) -> None:
     assert table_row(page, "cot")[:7] == ["cot", "68", "65", "40", "30", "30", "1,000,000,000,000"]
     assert table_row(page, "empty_response") == ["empty_response", "6"]
     assert table_row(page, "gsm8k")[:5] == ["gsm8k", "1,319", "19", "2", "0.2 %"]
-    assert table_row(page, "cot/7") == ["cot/7", "gsm8k", "edited, verbatim", "2", "100.0 %", "50.0 %"]
+    assert table_row(page, "cot/7") == ["cot/7", "gsm8k", "edited, verbatim", "2", "1", "100.0 %", "50.0 %"]
     assert table_row(page, "prompt") == ["prompt", "50", "0.875"]
     assert page.count("balanced") == 4
     assert "NOT BALANCED" not in page

@@ -48,7 +48,12 @@ def manifest(
         caravan="0.1.0", content_hash="cd" * 32, recipe={"name": name}, seed=7, unit="examples",
         token_counter="cl100k_base", requested=2000, given=Amount(examples=1234, tokens=56789, supervised_tokens=34567),
         validation=Amount(examples=validation), embedded_samples=False, sources=list(sources), filters=[],
-        benchmarks=[BenchmarkRecord(name="gsm8k", items=1319, too_short=19, hit=13, rows_hit=21, embedded=False)],
+        benchmarks=[
+            BenchmarkRecord(
+                name="gsm8k", items=1319, too_short=19, hit=13, rows_hit=21, rows_answered=8, suspected=5,
+                rows_suspected=6, variants=2, rows_variants=4, embedded=False,
+            )
+        ],
         strategy={"name": "tuned"}, libraries={}, notes=notes or [],
     )  # fmt: skip
 
@@ -65,7 +70,7 @@ def test_every_number_is_the_manifests() -> None:
     assert "| exact_duplicate | 150 | 150 |" in text
     assert "| not converted: empty_response | 90 | 90 |" in text
     assert "| unreadable | 10 | 10 |" in text
-    assert "| gsm8k | 1,319 | 19 | 13 | 0.99% | 21 |" in text
+    assert "| gsm8k | 1,319 | 19 | 13 | 0.99% (0.58 to 1.68) | 21 (1.83%) | 8 | 5 | 2 |" in text
     assert "validation split of 50 conversations" in text
 
 
