@@ -312,7 +312,8 @@ RULES = (
         "title|headline|slogan|tagline",
         _short,
         r"\b(?:write|generate|create|suggest|give|come up with|provide|find|propose)\b"
-        rf"(?:(?!{_GIVEN})[^.?!\n]){{0,30}}\b(?:an?|the) (?:(?!{_GIVEN})\w+ ){{0,3}}(?:title|headline|slogan|tagline)\b",
+        rf"(?:(?!{_GIVEN})[^.?!\n]){{0,30}}\b(?:an?|the) (?:(?!{_GIVEN})\w+ ){{0,3}}"
+        r"(?:title|headline|slogan|tagline)\b",
     ),
     _rule(
         "summar|tl;dr|tldr|condense|shorten|fasse|résume|resum|кратко|总结|概括",

@@ -15,7 +15,7 @@ _A_RUN = 5  # what it takes to say where a run stands that is taken over, in cha
 _CLOSED, _BRIEF = 30, 200  # characters that answer a closed question, and fill a sentence or two
 _BEYOND = 0.5  # what the log of more than that counts
 _MUCH = 1500  # about a page: more says no more
-_LOG = np.round(np.log1p(np.arange(_MUCH + 1)), 9)  # the last digits of numpy's own depend on the processor
+_LOG: Floats = np.round(np.log1p(np.arange(_MUCH + 1.0)), 9)  # numpy's last digits depend on the processor
 
 
 def score(e: Exchanges) -> Floats:
@@ -33,5 +33,6 @@ def score(e: Exchanges) -> Floats:
     kernels.news(*texts, e.follows, table(), added, taken)
     closed, brief = phrases.CLOSED.found(e.prompts.task), phrases.BRIEF.found(e.prompts.task)
     said = _LOG[np.minimum(_MUCH, added + _A_RUN * taken)]
-    asked: Floats = _LOG[np.where(closed, _CLOSED, np.where(brief, _BRIEF, _MUCH))]
-    return 0.3 + 0.7 * (np.minimum(said, asked) + _BEYOND * np.maximum(0.0, said - asked)) / _LOG[_MUCH]
+    asked = _LOG[np.where(closed, _CLOSED, np.where(brief, _BRIEF, _MUCH))]
+    counted: Floats = np.minimum(said, asked) + _BEYOND * np.maximum(0.0, said - asked)
+    return 0.3 + 0.7 * counted / float(_LOG[_MUCH])

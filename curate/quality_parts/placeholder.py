@@ -14,7 +14,7 @@ KIND: Final = "gate"
 # The answer as a whole is one of these.
 PLACEHOLDER = re.compile(
     r"\W*(?:n\.?/a\.?|no ?(?:in|out)put|todo|tbd|to be (?:done|added|determined)|lorem ipsum.*|placeholder"
-    r"|(?:your |the |my )?(?:answer|output|response|text|content)(?: goes)? here|xxx+|see (?:above|below|attached))\W*"
+    r"|(?:your |the |my )?(?:answer|output|response|text|content)(?: goes)? here|xxxx+|see (?:above|below|attached))\W*"
     r"|\W*[\[<{]+(?:insert|your|enter|add|fill in)\b[^\]>}]{0,60}[\]>}]+\W*|[\s.…_-]+",
     re.DOTALL,
 )
