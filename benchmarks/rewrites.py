@@ -279,7 +279,10 @@ def clean(data: Path) -> Iterator[tuple[str, list[list[str]]]]:
         rows = json.loads((data / f"alpaca/{name}.json").read_text(encoding="utf-8"))
         yield (
             label,
-            [[f"{r['instruction']}\n\n{r['input']}", str(r.get("output", r.get("response", "")))] for r in rows],
+            [
+                [f"{r.get('instruction', '')}\n\n{r.get('input', '')}", str(r.get("output", r.get("response", "")))]
+                for r in rows
+            ],
         )
     aqua = (data / "flan/cot/aqua_train.tsv").read_text(encoding="utf-8").split("\n")
     yield "AQuA, training problems, unseen", [line.split("\t")[:2] for line in aqua if line]

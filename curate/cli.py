@@ -314,27 +314,27 @@ def diff(
 
 @app.command()
 def plugins(
-    kind: Annotated[str | None, typer.Argument(metavar="[converters|filters|strategies|benchmarks]")] = None,
+    kind: Annotated[str | None, typer.Argument(metavar="[converters|filters|quality_parts|strategies|benchmarks]")] = None,
     json_: Json = False,
 ) -> None:
     """List the plugins that are installed, with their options."""
     from caravan import plugins as registry
-    from caravan.curate import show
+    from caravan.curate import show_installed
     from caravan.errors import did_you_mean
 
     if kind is not None and kind not in registry.KINDS:
         raise UserError(f"no kind of plugin {kind!r}", fix=did_you_mean(kind, registry.KINDS))
-    show.plugins([k for k in registry.KINDS if kind in (None, k)], json_)
+    show_installed.plugins([k for k in registry.KINDS if kind in (None, k)], json_)
 
 
 @app.command()
 def doctor(json_: Json = False) -> None:
     """Say what this installation has and lacks. Exit status 1: something is missing."""
-    from caravan.curate import show
+    from caravan.curate import show_installed
     from caravan.curate.doctor import doctor as run
 
     findings = run()
-    show.findings(findings, json_)
+    show_installed.findings(findings, json_)
     raise typer.Exit(terminal.DONE if all(f.well for f in findings) else terminal.FOUND)
 
 

@@ -46,6 +46,11 @@ _NUMBER = re.compile(
 )
 
 
+# A text without any of these has no number: most texts need no closer look.
+_SIGNS, _LETTERS = re.compile(r"\d|[¼-¾⅐-⅞]"), re.compile("[a-z]+")
+_NAMED = frozenset((*WORDS, *(f"{part}s" for part in _PARTS)))
+
+
 class Number(NamedTuple):
     """A number, and from which to which character it stands."""
 
@@ -56,6 +61,8 @@ class Number(NamedTuple):
 
 def numbers(text: str) -> list[Number]:
     """The numbers of a text in order. Values are rounded to nine digits, so that equal ones compare equal."""
+    if not _SIGNS.search(text) and _NAMED.isdisjoint(_LETTERS.findall(text.lower())):
+        return []
     found = []
     for match in _NUMBER.finditer(text):
         value = _value(match)

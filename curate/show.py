@@ -3,17 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from caravan import plugins as registry
 from caravan.curate.build import MixResult
 from caravan.curate.check import Check
 from caravan.curate.convert import FileConverted
 from caravan.curate.dedup import Deduplicated, beside
 from caravan.curate.diff import Diff
-from caravan.curate.doctor import Finding
 from caravan.curate.explain import Explanation
 from caravan.curate.guess import Guess
 from caravan.curate.inspect import QUANTILES, Inspection
@@ -337,7 +334,7 @@ def explained(rows: list[Explanation], found: int, as_json: bool) -> None:
         if one.repeated_by:
             out(f"  repeated   by {len(one.repeated_by):,} rows: {_some(one.repeated_by)}")
         for leak in one.leaks:
-            out(f"  leaks      {leak['benchmark']} {leak['item']}: {leak['kind']}, {leak['coverage_item']:.0%} of it")
+            out(f"  {_benchmark_item(leak)}")
         for name, value in one.measures.items():
             out(f"  {name:<24} {value:.3f}" if isinstance(value, float) else f"  {name:<24} {printable(str(value))}")
         for message in one.messages or []:
@@ -348,6 +345,13 @@ def explained(rows: list[Explanation], found: int, as_json: bool) -> None:
             out(f"  raw        {lines(_cut(one.raw))}")
     if found > len(rows):
         out(f"and {found - len(rows):,} more from the same raw row")
+
+
+def _benchmark_item(leak: dict[str, Any]) -> str:
+    item = f"{leak['benchmark']} {leak['item']}: {leak['kind']}"
+    if leak["kind"] == "rewritten":
+        return f"suspected  {item}, similarity {leak['similarity']:.2f}"
+    return f"{'variant of' if leak['kind'] == 'variant' else 'leaks     '} {item}, {leak['coverage_item']:.0%} of it"
 
 
 def _some(values: list[Any]) -> str:
@@ -378,47 +382,3 @@ def compared(result: Diff, as_json: bool) -> None:
     if why.height:
         table("Why rows moved", ["in A", "in B", "rows"], why.rows(), text_columns=2)
         out(f"first of them: {_some(result.moved['id'].to_list())} (`curate explain ID --mix A`)")
-
-
-def plugins(kinds: list[registry.Kind], as_json: bool) -> None:
-    """Each plugin with its package, its first line of documentation and its options."""
-    found = [
-        {
-            "kind": kind,
-            "name": name,
-            "package": plugin.distribution,
-            "about": (import_module(plugin.module).__doc__ or "").strip().split("\n")[0],
-            "options": _options(import_module(plugin.module)),
-        }
-        for kind in kinds
-        for name, plugin in registry.find(kind).items()
-    ]
-    if as_json:
-        print_json({"plugins": found})
-        return
-    for kind in kinds:
-        rows = [
-            [str(p["name"]), str(p["package"]), str(p["about"]), ", ".join(p["options"])]
-            for p in found
-            if p["kind"] == kind
-        ]
-        table(kind, ["name", "package", "about", "options"], rows, text_columns=4)
-
-
-def _options(module: Any) -> dict[str, str]:
-    models = [getattr(module, name, None) for name in ("Options", "Settings", "Limits")]
-    return {
-        key: "required" if field.is_required() else str(field.get_default(call_default_factory=True, validated_data={}))
-        for model in models
-        if model is not None
-        for key, field in model.model_fields.items()
-    }
-
-
-def findings(found: list[Finding], as_json: bool) -> None:
-    """What `doctor` saw."""
-    if as_json:
-        print_json({"findings": [asdict(f) for f in found]})
-        return
-    for finding in found:
-        out(f"{'ok     ' if finding.well else 'MISSING'} {finding.name:<18} {printable(finding.words)}")
