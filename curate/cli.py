@@ -314,7 +314,9 @@ def diff(
 
 @app.command()
 def plugins(
-    kind: Annotated[str | None, typer.Argument(metavar="[converters|filters|quality_parts|strategies|benchmarks]")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[converters|filters|quality_parts|strategies|benchmarks]")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """List the plugins that are installed, with their options."""

@@ -15,7 +15,8 @@ import pytest
 
 from caravan.curate.build import MixResult, build_mix
 from caravan.curate.check import contamination_check
-from caravan.curate.dedup import Key, dedup
+from caravan.curate.dedup import dedup
+from caravan.curate.filters.duplicates import Key
 from caravan.curate.gather import Gathered
 from caravan.curate.recipe import Recipe
 from caravan.curate.single import gather_data, measure
