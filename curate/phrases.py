@@ -17,14 +17,21 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Phrases:
-    """A list of patterns, and the hints (literal, lower case) of which each match holds at least one."""
+    """A list of patterns, and the hints (literal, lower case) of which each match holds at least one, or `word`.
+
+    `word` is a hint in ASCII that is part of too many words: it counts only where no other letter touches it.
+    """
 
     hints: tuple[str, ...]
     pattern: re.Pattern[str]
+    word: str = ""
 
     def found(self, lower: pl.Series) -> Flags:
         """Whether each text, in lower case, holds one of the phrases."""
-        return each(self.pattern.search, lower, lower.str.contains_any(list(self.hints)).to_numpy())
+        hinted = lower.str.contains_any(list(self.hints))
+        if self.word:
+            hinted |= lower.str.contains(rf"(?-u:\b){self.word}(?-u:\b)")
+        return each(self.pattern.search, lower, hinted.to_numpy())
 
 
 def each(test: Callable[[str], object], texts: pl.Series, where: Flags) -> Flags:
@@ -34,9 +41,9 @@ def each(test: Callable[[str], object], texts: pl.Series, where: Flags) -> Flags
     return passed
 
 
-def listed(hints: str, *patterns: str) -> Phrases:
+def listed(hints: str, *patterns: str, word: str = "") -> Phrases:
     """A list of patterns; hints are separated by slashes."""
-    return Phrases(tuple(hints.split("/")), re.compile("|".join(patterns)))
+    return Phrases(tuple(hints.split("/")), re.compile("|".join(patterns)), word)
 
 
 CLOSED = listed(

@@ -612,7 +612,10 @@ def test_which_rows_leak_which_items(tmp_path: Path, items: str) -> None:
     assert check.worst == pytest.approx(4 / 9)
     assert check.leaked
     written = pl.read_parquet(tmp_path / "out" / "contamination.parquet")
-    assert written.height == check.matches.height
+    leaks = written.filter(pl.col("kind").is_in(["verbatim", "edited"]))
+    assert leaks.height == check.matches.height
+    suspected = written.filter(kind="rewritten").select("row", "item").rows()
+    assert suspected == [(1 + list(CASES).index("the same story told anew"), "miller")]
     clean = [row for row, expected in CASES.values() if not expected]
     assert not contamination_check(json_lines(tmp_path / "clean.jsonl", clean), items).leaked
 
@@ -624,7 +627,8 @@ def test_leaks_leave_the_mixture_with_their_evidence(tmp_path: Path, items: str)
     fates = result.ledger.sort("row")["fate"].to_list()
     assert fates == ["dropped" if expected else "drawn" for _, expected in CASES.values()]
     lines = pl.read_parquet(tmp_path / "mix" / "contamination.parquet")
-    assert set(lines["kind"]) == {"verbatim"}
+    assert set(lines["kind"]) == {"verbatim", "rewritten"}
+    lines = lines.filter(kind="verbatim")
     for row, spans, item_spans in lines.filter(item="miller").select("row", "row_spans", "item_spans").iter_rows():
         messages: Any = list(CASES.values())[row - 1][0]["messages"]
         held = " ".join(messages[s["message"]]["content"][s["start"] : s["end"]] for s in spans)
@@ -638,13 +642,19 @@ def put(path: Path, data: str) -> None:
 
 
 QUESTIONS = {
-    name: f"In the tale of the {name}, who carries the {thing} across the frozen lake before the lamps are lit?"
-    for name, thing in [
-        ("test", "copper bell"), ("dev", "wool sack"), ("val", "broken oar"), ("train", "clay jug"),
-        ("sums", "nine apples"), ("tydi", "old letter"), ("teach", "salt block"), ("truth", "false coin"),
-        ("bbh", "two maps"), ("koala", "warm bread"), ("rules", "red thread"), ("code", "heavy lock"),
-    ]
-}  # fmt: skip
+    "test": "In the tale of the miller, who carries the copper bell across the frozen lake before the lamps are lit?",
+    "dev": "Which of the seven sisters hid a wool sack under the floor of the bakery on the night of the great storm?",
+    "val": "Why did the ferryman throw his broken oar into the well behind the church instead of mending it at home?",
+    "train": "How long does the potter's clay jug stay in the kiln when the fire is fed with apple wood and dry moss?",
+    "sums": "Nine apples hang on each branch of a tree with twelve branches; what is left after forty were picked at noon?",
+    "tydi": "Where was the old letter found that the queen's gardener had written to his brother in the southern islands?",
+    "teach": "Who taught the shepherds to lay a salt block beside every gate of the mountain pasture in early spring?",
+    "truth": "Does a false coin ring lower than a good one when both are dropped on a marble table by the same hand?",
+    "bbh": "Two maps disagree about the bend of a river near the abandoned fort; is the surveyor who drew both of them honest?",
+    "koala": "Suggest a menu with warm bread, smoked cheese and pickled plums for a picnic of eight on a windy hill.",
+    "rules": "Write about a red thread in exactly three paragraphs, never using commas, and end with the word harbour.",
+    "code": "Return the number of turns that open a heavy lock whose four wheels start at zero and only move forward.",
+}
 
 
 def test_a_folder_of_benchmarks_as_published_and_only_its_evaluation_splits(tmp_path: Path) -> None:

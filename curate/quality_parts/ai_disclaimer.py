@@ -12,7 +12,7 @@ VERSION = 3
 KIND: Final = "gate"
 
 AI_DISCLAIMER = phrases.listed(
-    "language model/chatbot/ ai/artificial/a.i./openai/cutoff/cut-off/training data/modelo de/ ia/inteligencia"
+    "language model/chatbot/artificial/a.i./openai/cutoff/cut-off/training data/modelo de/ ia/inteligencia"
     "/inteligência/tant qu/modèle/als ki/ein ki/eine ki/künstliche/sprachmodell/taalmodel/modello/intelligenza"
     "/языковая модель/искусственный/как ии/model bahasa/kecerdasan/人工智能/语言模型/作为"
     "/として/なので/であるため/로서/이기 때문",
@@ -29,6 +29,7 @@ AI_DISCLAIMER = phrases.listed(
     r"作为(?:一个|一名|一种)?\s*(?:ai|人工智能|语言模型|大?型?语言模型)",
     r"(?:ai|人工知能|言語モデル)(?:言語モデル|アシスタント)?(?:として|なので|であるため)",
     r"(?:ai|인공지능)\s*(?:언어 모델|어시스턴트)?(?:로서|이기 때문)",
+    word="ai",
 )
 ABOUT_AI = re.compile(
     r"\b(?:ai|a\.i\.|artificial intelligence|language models?|chat ?bots?|chatgpt|gpt-?\d?|robots?|you)\b"
