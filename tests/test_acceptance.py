@@ -615,7 +615,7 @@ def test_which_rows_leak_which_items(tmp_path: Path, items: str) -> None:
     leaks = written.filter(pl.col("kind").is_in(["verbatim", "edited"]))
     assert leaks.height == check.matches.height
     suspected = written.filter(kind="rewritten").select("row", "item").rows()
-    assert suspected == [(1 + list(CASES).index("the same story told anew"), "miller")]
+    assert suspected == [(1 + list(CASES).index("six words inside a sentence"), "six")]
     clean = [row for row, expected in CASES.values() if not expected]
     assert not contamination_check(json_lines(tmp_path / "clean.jsonl", clean), items).leaked
 
@@ -644,13 +644,13 @@ def put(path: Path, data: str) -> None:
 QUESTIONS = {
     "test": "In the tale of the miller, who carries the copper bell across the frozen lake before the lamps are lit?",
     "dev": "Which of the seven sisters hid a wool sack under the floor of the bakery on the night of the great storm?",
-    "val": "Why did the ferryman throw his broken oar into the well behind the church instead of mending it at home?",
-    "train": "How long does the potter's clay jug stay in the kiln when the fire is fed with apple wood and dry moss?",
-    "sums": "Nine apples hang on each branch of a tree with twelve branches; what is left after forty were picked at noon?",
-    "tydi": "Where was the old letter found that the queen's gardener had written to his brother in the southern islands?",
+    "val": "Why did the ferryman throw his broken oar into the well behind the church instead of mending it?",
+    "train": "How long does the potter's clay jug stay in the kiln when the fire is fed with apple wood?",
+    "sums": "Nine apples hang on each branch of a tree with twelve branches; what is left after forty were picked?",
+    "tydi": "Where was the old letter found that the gardener had written to his brother in the south?",
     "teach": "Who taught the shepherds to lay a salt block beside every gate of the mountain pasture in early spring?",
     "truth": "Does a false coin ring lower than a good one when both are dropped on a marble table by the same hand?",
-    "bbh": "Two maps disagree about the bend of a river near the abandoned fort; is the surveyor who drew both of them honest?",
+    "bbh": "Two maps disagree about the bend of a river near the fort; is the surveyor who drew them both honest?",
     "koala": "Suggest a menu with warm bread, smoked cheese and pickled plums for a picnic of eight on a windy hill.",
     "rules": "Write about a red thread in exactly three paragraphs, never using commas, and end with the word harbour.",
     "code": "Return the number of turns that open a heavy lock whose four wheels start at zero and only move forward.",
