@@ -11,7 +11,7 @@ import polars as pl
 from caravan.curate import phrases, tasks
 from caravan.curate.exchanges import Exchanges, Flags, Floats
 
-VERSION = 2
+VERSION = 3
 KIND: Final = "gate"
 
 _ANOTHER_SCRIPT, _ONLY_ASKS = 0.5, 0.5
@@ -23,7 +23,8 @@ _OTHER = r"[\u0370-\u1fff\u2c80-\u2dff\u3040-\ud7ff\uf900-\ufaff]"
 # A prompt with one of these may well ask to leave its script.
 _ABOUT_LANGUAGE = (
     r"transl|language|tradu|übersetz|vertaal|terjemah|перев|язык|翻译|翻譯|翻訳|번역|[英汉日韩法德俄]语|中文"
-    r"|engl|angl|french|spanish|german|chinese|japanese|korean|russian|arabic|hindi|urdu|bengali|tamil|greek|hebrew"
+    r"|engl|angl|ingl[eéê]|英文|英語|영어|अंग्रेज|อังกฤษ|انگلیسی|إنجليزي|אנגלית|англ"
+    r"|french|spanish|german|chinese|japanese|korean|russian|arabic|hindi|urdu|bengali|tamil|greek|hebrew"
     r"|thai|persian|turkish|ukrain|vietnam|marathi|telugu|gujarati|punjabi|malayalam|kannada|oriya|mandarin|latin"
     r"|pinyin|emoji|unicode|symbol|alphabet|script|word"
 )
