@@ -226,7 +226,9 @@ def contamination_check(
 @app.command()
 def audit(
     mix: Annotated[Path, typer.Argument(metavar="[MIX]", help="The mixture's folder.")] = Path("mix"),
-    n: Annotated[int, typer.Option("--n", help="Dropped rows for each reason, if there are so many.", min=1)] = 200,
+    n: Annotated[
+        int, typer.Option("--n", help="Dropped rows for each reason, if there are so many.", min=1, max=10**9)
+    ] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the draw.", min=0)] = 0,
     file: Annotated[Path | None, typer.Option(help="The file to mark; default: audit.csv in the folder.")] = None,
     report: Annotated[bool, typer.Option("--report", help="Read the marks: how often is a reason right?")] = False,

@@ -63,6 +63,9 @@ def train_quality(
     if not 0 < held_out < 1:
         raise UserError(f"{held_out:g} is no share between 0 and 1", where="--held-out", fix="such as 0.2")
     check_out(out)
+    for path in (*good, *bad):
+        if out.exists() and Path(path).exists() and out.samefile(path):
+            raise UserError("OUT is a file that is to be read", where=str(out), fix="name another with -o")
     sides = [pl.concat([_read(path, progress) for path in paths]) for paths in (good, bad)]
     rows, both = _together(*sides)
     shares = [_share(prompt, seed) for prompt in rows["prompt"]]
@@ -102,7 +105,12 @@ def auc(values: npt.NDArray[np.generic], good: npt.NDArray[np.bool_]) -> float:
 
 def _read(path: str, progress: Progress) -> pl.DataFrame:
     """The answers of a data set: `line` and its dialogue's first `prompt`, folded, and `length` in words."""
-    found = answers(gather_data(path, progress=progress)[0].rows)
+    gathered, _ = gather_data(path, progress=progress)
+    refused = sum(made.rejected for made in gathered.files)
+    if refused:
+        codes = ", ".join(sorted({code for made in gathered.files for code in made.codes}))
+        progress.warn(f"{path}: {refused:,} rows were refused: {codes} (`curate inspect` says more)")
+    found = answers(gathered.rows)
     found = found.with_columns(pl.col("prompt").first().over("row")).filter("weighs")
     texts = Texts(found["answer"])
     lines = {"prompt": folded(found["prompt"]), "line": folded(texts.read), "length": texts.words}

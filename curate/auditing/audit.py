@@ -88,6 +88,8 @@ def draw(mix: Path, path: Path, *, n: int, seed: int) -> Drawn:
     """
     record = manifest.read(mix)
     table = read_table(mix, DROPPED)
+    if lacking := sorted({"fate", "reason", "messages", "evidence"} - set(table.columns)):
+        raise UserError(f"has no column {lacking[0]!r}", where=str(mix / DROPPED), fix="build the mixture again")
     lost = table.filter(pl.col("fate") == "dropped")
     if not lost.height:
         raise UserError("no row was dropped by a filter: nothing to mark", where=str(mix / DROPPED))

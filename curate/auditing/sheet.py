@@ -32,6 +32,7 @@ _VALUE = re.compile(
     r"|nov(ember)?|dec(ember)?)[\d\s,.-]*",
     re.IGNORECASE,
 )
+_MOST_DIGITS = 15
 _SAVE = "save it as `CSV UTF-8`, with the columns as they were drawn"
 
 
@@ -134,7 +135,7 @@ def _line(values: dict[str, str], number: int, where: str) -> Marked:
         shown = spelled if len(spelled) <= 30 else spelled[:30] + "..."
         raise UserError(f"no mark {shown!r}", where=where, fix="write right, wrong or unsure, or nothing")
     dropped = unguarded(values["dropped"].strip())
-    if not (dropped.isascii() and dropped.isdigit() and int(dropped)):
+    if not (dropped.isascii() and dropped.isdigit() and len(dropped) <= _MOST_DIGITS and int(dropped)):
         raise UserError("its cell `dropped` is no number any more", where=where, fix=_SAVE)
     texts = {name: unguarded(values[name].strip()) for name in ("reason", "source", "id", "filter", "build")}
     if not texts["id"] or not texts["reason"]:
@@ -144,6 +145,8 @@ def _line(values: dict[str, str], number: int, where: str) -> Marked:
 
 def _text(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError("is no file", where=str(path), fix="name the file that was marked")
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise UserError("is not there", where=str(path), fix="draw the rows first: `curate audit`") from None
@@ -167,9 +170,12 @@ def _records(path: Path, text: str) -> Iterator[list[str]]:
     """The cells of each record, parted by whichever of comma, semicolon and tab parts our first line."""
     delimiter = max(",;\t", key=re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    before = csv.field_size_limit(len(text) + 1)  # a row's own id may be of any length
     try:
         yield from reader
     except csv.Error as error:
         what = "holds a cell that is too long" if "field limit" in str(error) else "is no CSV that can be read"
         said = f"{what} (at line {reader.line_num}: {error})"
         raise UserError(said, where=str(path), fix="a quotation mark may be missing; " + _SAVE) from None
+    finally:
+        csv.field_size_limit(before)

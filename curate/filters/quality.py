@@ -21,7 +21,7 @@ import caravan.curate.filter as contract
 from caravan.converters.schema import to_json
 from caravan.curate.exchanges import Exchanges, Floats, Texts, answers
 from caravan.curate.quality_part import Kind, needs_naming
-from caravan.errors import did_you_mean
+from caravan.errors import UserError, did_you_mean
 from caravan.plugins import find, load
 
 VERSION = 2
@@ -49,6 +49,8 @@ class Settings(contract.Settings):
         for name, table in value.items():
             if name not in named:
                 raise ValueError(f"no part {name!r} that needs to be named: {did_you_mean(name, named)}")
+            if any("\0" in text for text in table.values() if isinstance(text, str)):
+                raise ValueError(f"parts.{name}: a NUL character")
             try:
                 load("quality_parts", name).Settings.model_validate(table)
             except ValidationError as error:
@@ -87,7 +89,11 @@ def measure(batch: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     columns: dict[str, Floats | None] = {"quality": None, "quality_complete": complete}
     gates, scales, weights = np.ones(batch.height), np.zeros(batch.height), 0.0
     for name, part in _parts(settings).items():
-        values = dialogues.over(_scorer(name, settings)(texts)[judged], part.KIND)
+        said = _scorer(name, settings)(texts)
+        if not np.isfinite(said).all():  # NaN would pass any limit
+            where = f"[filters.quality.parts.{name}]" if name in settings.parts else f"quality part {name}"
+            raise UserError("gave a value that is no number", where=where, fix="name another model: this one is broken")
+        values = dialogues.over(said[judged], part.KIND)
         columns[f"quality_{name}"] = values
         if part.KIND == "gate":
             gates *= values

@@ -32,6 +32,7 @@ SEEN = 2  # times that a word must occur to have a vector of its own
 _END = "</s>"  # fastText reads it at the end of a line
 _SOFTMAX, _ONE_FOR_ALL, _SUPERVISED = 3, 4, 3
 _LONGEST_WORD = 1 << 16  # bytes
+_LONGEST_PART = 16  # characters of a part of a word: the program keeps each part of each word in memory
 _LARGEST = 1e6  # number in a matrix: products of two must not overflow
 _LINE = "\u23ce"
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af\u0e00-\u0e7f"
@@ -166,7 +167,7 @@ def _labels(data: mmap.mmap) -> list[str]:
         )
     if kind != _SUPERVISED or loss not in (_SOFTMAX, _ONE_FOR_ALL):
         raise ValueError("holds word vectors, or was not fitted with softmax or one-vs-all")
-    if pruned != -1 or not (0 < dimensions <= 4096 and 0 <= pairs <= 100 and 0 <= longest <= 100):
+    if pruned != -1 or not (0 < dimensions <= 4096 and 0 <= pairs <= 100 and 0 <= longest <= _LONGEST_PART):
         raise ValueError("quantised, or its header makes no sense")
     if not (0 <= buckets < 1 << 31 and (buckets or (pairs <= 1 and not longest))):
         raise ValueError("its header makes no sense")

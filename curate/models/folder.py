@@ -57,6 +57,11 @@ class LocalModel:
         if missing := sorted(told["missing_keys"]):  # the library would invent them
             what = f"{missing[0]} is not in its weights"
             raise UserError(what, where=str(folder), fix="name a folder whose weights are of the model that it names")
+        try:
+            self.known = int(model.get_input_embeddings().num_embeddings)
+        except (AttributeError, NotImplementedError):
+            raise UserError("is no model of text", where=str(folder), fix="name another folder") from None
+        self.folder = folder
         self.model = model.eval().to(self.device)
         self.alone = self.device.type == "cpu"  # a batch is no faster there
 
@@ -64,7 +69,16 @@ class LocalModel:
         """Each text's tokens, without those that begin or end a text."""
         if not texts:
             return []
-        return [list(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+        return self.in_range(self.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+
+    def in_range(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Token ids as they are; `UserError` where the weights have none of one: the tokenizer is another model's."""
+        most = max((max(ids) for ids in rows if ids), default=-1)
+        if most >= self.known:
+            what = f"its tokenizer gives token {most:,}, its weights know {self.known:,}"
+            fix = "name a folder whose tokenizer is the model's own"
+            raise UserError(what, where=str(self.folder), fix=fix)
+        return [list(ids) for ids in rows]
 
     @property
     def positions(self) -> int:

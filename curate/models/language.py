@@ -33,6 +33,7 @@ class LanguageModel:
         self.before, self.after = self._shell(folder)
         self.prompt_tokens = prompt_tokens
         self.cuts_logits = "logits_to_keep" in inspect.signature(self.loaded.model.forward).parameters
+        self._check_causal(folder)
 
     def gains(self, prompts: Sequence[str], answers: Sequence[str], tokens: int) -> list[Floats]:
         """For each answer the gain of each of its first `tokens` tokens (nats); empty for an answer without any."""
@@ -73,6 +74,18 @@ class LanguageModel:
             what = f"reads {self.loaded.positions} tokens, its template has {len(before) + len(after)}"
             raise UserError(what, where=str(folder), fix="name a model that reads more")
         return before, after
+
+    def _check_causal(self, folder: Path) -> None:
+        """`UserError` where the first token's prediction depends on the second: an encoder calls itself causal, too."""
+        import torch
+
+        pairs = torch.tensor([[0, 1], [0, 2]], device=self.loaded.device)
+        with one_thread(), torch.inference_mode():
+            first, other = self.loaded.model(input_ids=pairs, use_cache=False).logits[:, 0].float()
+        if not torch.allclose(first, other, atol=1e-5, rtol=1e-5, equal_nan=True):
+            raise UserError(
+                "is not causal: it reads what follows", where=str(folder), fix="name a causal language model"
+            )
 
     def _log_likelihoods(self, before: Sequence[list[int]], texts: Sequence[list[int]]) -> list[Floats]:
         """log p of each token of each text after what stands before it.

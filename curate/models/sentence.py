@@ -33,6 +33,13 @@ class SentenceModel:
         self.first = ways == {"pooling_mode_cls_token"}
         most = _json(folder / "sentence_bert_config.json").get("max_seq_length")
         self.tokens = min(most if isinstance(most, int) and most > 2 else _MOST_TOKENS, self.loaded.positions)
+        try:
+            self.vectors(["a"])
+        except UserError:
+            raise
+        except Exception as error:  # a model of another kind wants other inputs, or gives other outputs
+            what = f"gives no hidden states of a text ({type(error).__name__})"
+            raise UserError(what, where=str(folder), fix="name the folder of a sentence-transformers model") from None
 
     def vectors(self, texts: Sequence[str]) -> Floats:
         """One row of length 1 for each text; the tokens beyond the model's own limit are not read."""
@@ -40,6 +47,7 @@ class SentenceModel:
 
         tokenizer, device = self.loaded.tokenizer, self.loaded.device
         rows = tokenizer(list(texts), truncation=True, max_length=self.tokens)["input_ids"] if texts else []
+        rows = self.loaded.in_range(rows)
         found = np.zeros((len(texts), self.loaded.model.config.hidden_size))
         with one_thread(), torch.inference_mode():
             for batch, shape in batches([len(ids) for ids in rows], self.loaded.alone):

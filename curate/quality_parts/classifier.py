@@ -30,6 +30,8 @@ class Settings(contract.Settings):
 def fingerprint(settings: Settings) -> dict[str, JsonValue]:
     """SHA-256 of the file."""
     path = Path(settings.model).expanduser()
+    if path.exists() and not path.is_file():
+        raise UserError("is no file", where=str(path), fix="name the .bin file of a classifier")
     try:
         return {"file": folder.digest(path)}
     except OSError as error:

@@ -15,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, BertConfig, BertLMHeadModel, BertModel
 
 from caravan.curate.engine import StartMethod
 from caravan.curate.exchanges import Exchanges, Texts
@@ -466,3 +466,29 @@ def test_workers_measure_the_same(
         found.append(gathered.rows.select("id", pl.selectors.starts_with("quality")))
     assert found[0].equals(found[1])
     assert found[0]["quality_likelihood"].null_count() == 0
+
+
+def test_a_value_that_is_no_number_stops_the_filter(tmp_path: Path) -> None:
+    """NaN would pass any limit."""
+    tiny_tokenizer(tmp_path, TEMPLATE)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model("llama", tmp_path))
+    model.lm_head.weight.data.fill_(float("nan"))
+    model.save_pretrained(tmp_path)
+    rows = pl.DataFrame(
+        {
+            "messages": [[{"role": "user", "content": "How?"}, {"role": "assistant", "content": SENTENCES[0]}]],
+            "tags": "{}",
+        }
+    )
+    with pytest.raises(UserError, match="a value that is no number"):
+        quality.measure(rows, quality.Settings(parts={"likelihood": {"model": str(tmp_path)}}))
+
+
+def test_a_model_that_reads_what_follows_is_no_language_model(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(tmp_path, TEMPLATE)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
+    BertLMHeadModel(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="is not causal"):
+        LanguageModel(tmp_path, "cpu")

@@ -237,3 +237,11 @@ def test_the_longer_answers_are_told_by_their_length(tmp_path: Path) -> None:
     found: Trained = train_quality(sides[:1], sides[1:], tmp_path / "q.bin")
     assert found.length_accuracy == 1.0
     assert found.length_auc == 1.0
+
+
+def test_a_file_that_is_read_is_never_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "good.json"
+    path.write_text("[]", encoding="utf-8")
+    with pytest.raises(UserError, match="OUT is a file that is to be read"):
+        train_quality([str(path)], [str(path)], path)
+    assert path.read_text(encoding="utf-8") == "[]"
